@@ -1,0 +1,3 @@
+//! Jobs: queues, leases, retries.
+
+pub mod retry;
