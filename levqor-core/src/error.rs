@@ -327,7 +327,11 @@ impl Error {
     pub fn from_json(value: &Value) -> Self {
         match serde_json::from_value::<Inner>(value.clone()) {
             Ok(inner) => Error(Box::new(inner)),
-            Err(e) => Error::new(ErrorKind::Corrupt, "error.decode", format!("a stored error cannot be read: {e}")),
+            Err(e) => Error::new(
+                ErrorKind::Corrupt,
+                "error.decode",
+                format!("a stored error cannot be read: {e}"),
+            ),
         }
     }
 
@@ -401,7 +405,11 @@ impl std::error::Error for Error {}
 impl Fault {
     /// A fault at a JSON pointer.
     pub fn new(at: impl Into<String>, code: impl Into<String>, message: impl Into<String>) -> Self {
-        Fault { at: at.into(), code: code.into(), message: message.into() }
+        Fault {
+            at: at.into(),
+            code: code.into(),
+            message: message.into(),
+        }
     }
 }
 
@@ -432,6 +440,9 @@ mod tests {
             .with_headers(vec![("Retry-After".into(), "2".into())]);
         assert_eq!(Error::from_json(&e.to_json()), e);
         let p = e.problem();
-        assert_eq!((p["status"].as_u64(), p["retry_after"].as_u64(), p["limit"].as_u64()), (Some(429), Some(2), Some(60)));
+        assert_eq!(
+            (p["status"].as_u64(), p["retry_after"].as_u64(), p["limit"].as_u64()),
+            (Some(429), Some(2), Some(60))
+        );
     }
 }

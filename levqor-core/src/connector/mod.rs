@@ -87,7 +87,10 @@ pub struct Connection {
 impl Connection {
     /// A connection by its name, with its settings as a JSON object.
     pub fn new(name: impl Into<String>, values: Value) -> Self {
-        Connection { name: name.into(), values }
+        Connection {
+            name: name.into(),
+            values,
+        }
     }
 
     /// The name that pipelines use.

@@ -17,6 +17,10 @@ pub struct RetryPolicy {
 
 impl Default for RetryPolicy {
     fn default() -> Self {
-        RetryPolicy { max_attempts: 4, initial: Millis(500), max: Millis::secs(30) }
+        RetryPolicy {
+            max_attempts: 4,
+            initial: Millis(500),
+            max: Millis::secs(30),
+        }
     }
 }

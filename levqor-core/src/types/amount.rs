@@ -71,8 +71,11 @@ impl FromStr for MicroCredits {
 
     fn from_str(text: &str) -> Result<Self> {
         let bad = || {
-            Error::invalid("amount.invalid", format!("`{}` is not an amount of credits", text.chars().take(40).collect::<String>()))
-                .hint("write a decimal number with at most six places, like 12 or 0.25")
+            Error::invalid(
+                "amount.invalid",
+                format!("`{}` is not an amount of credits", text.chars().take(40).collect::<String>()),
+            )
+            .hint("write a decimal number with at most six places, like 12 or 0.25")
         };
         let (negative, digits) = match text.strip_prefix('-') {
             Some(rest) => (true, rest),
@@ -116,7 +119,10 @@ impl<'de> Deserialize<'de> for MicroCredits {
                 MicroCredits::credits(n).ok_or_else(|| E::custom(overflow()))
             }
             fn visit_u64<E: serde::de::Error>(self, n: u64) -> std::result::Result<MicroCredits, E> {
-                i64::try_from(n).ok().and_then(MicroCredits::credits).ok_or_else(|| E::custom(overflow()))
+                i64::try_from(n)
+                    .ok()
+                    .and_then(MicroCredits::credits)
+                    .ok_or_else(|| E::custom(overflow()))
             }
         }
         d.deserialize_any(Visitor)
@@ -153,21 +159,47 @@ mod tests {
 
     #[test]
     fn credits_go_through_text_and_json_without_loss() {
-        for (text, micro) in [("0", 0), ("12", 12_000_000), ("0.25", 250_000), ("-0.000001", -1), ("9223372036854.775807", i64::MAX), ("-9223372036854.775808", i64::MIN)] {
+        for (text, micro) in [
+            ("0", 0),
+            ("12", 12_000_000),
+            ("0.25", 250_000),
+            ("-0.000001", -1),
+            ("9223372036854.775807", i64::MAX),
+            ("-9223372036854.775808", i64::MIN),
+        ] {
             let c: MicroCredits = text.parse().unwrap();
             assert_eq!(c.0, micro, "{text}");
             assert_eq!(c.to_string(), text);
-            assert_eq!(serde_json::from_value::<MicroCredits>(serde_json::to_value(c).unwrap()).unwrap(), c);
+            assert_eq!(
+                serde_json::from_value::<MicroCredits>(serde_json::to_value(c).unwrap()).unwrap(),
+                c
+            );
         }
         assert_eq!(serde_json::from_str::<MicroCredits>("5").unwrap(), MicroCredits(5_000_000));
     }
 
     #[test]
     fn wrong_amounts_are_refused() {
-        for text in ["", "-", ".", "1.", ".5", "1e3", "1,5", "+1", "0.0000001", "9223372036854.775808", "٣", "NaN"] {
+        for text in [
+            "",
+            "-",
+            ".",
+            "1.",
+            ".5",
+            "1e3",
+            "1,5",
+            "+1",
+            "0.0000001",
+            "9223372036854.775808",
+            "٣",
+            "NaN",
+        ] {
             assert!(text.parse::<MicroCredits>().is_err(), "{text}");
         }
-        assert!(serde_json::from_str::<MicroCredits>("2.5").is_err(), "a float is never an amount");
+        assert!(
+            serde_json::from_str::<MicroCredits>("2.5").is_err(),
+            "a float is never an amount"
+        );
         assert!(serde_json::from_str::<MicroCredits>("18446744073709551615").is_err());
     }
 }

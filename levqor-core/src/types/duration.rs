@@ -12,8 +12,11 @@ use crate::error::{Error, Result};
 /// ```
 pub fn parse_duration(text: &str) -> Result<Millis> {
     let bad = |why: &str| {
-        Error::invalid("duration.invalid", format!("`{}` is not a duration: {why}", text.chars().take(40).collect::<String>()))
-            .hint("write a number with a unit: 250ms, 10s, 5m, 2h or 7d")
+        Error::invalid(
+            "duration.invalid",
+            format!("`{}` is not a duration: {why}", text.chars().take(40).collect::<String>()),
+        )
+        .hint("write a number with a unit: 250ms, 10s, 5m, 2h or 7d")
     };
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -21,7 +24,9 @@ pub fn parse_duration(text: &str) -> Result<Millis> {
     }
     let mut total: i64 = 0;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(|| bad("the unit is missing"))?;
+        let digits = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .ok_or_else(|| bad("the unit is missing"))?;
         let n: i64 = rest[..digits].parse().map_err(|_| bad("a number is missing or too large"))?;
         rest = &rest[digits..];
         let unit_end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
@@ -33,7 +38,10 @@ pub fn parse_duration(text: &str) -> Result<Millis> {
             "d" => 86_400_000,
             _ => return Err(bad("the unit is none of ms, s, m, h, d")),
         };
-        total = n.checked_mul(factor).and_then(|ms| total.checked_add(ms)).ok_or_else(|| bad("it is too long"))?;
+        total = n
+            .checked_mul(factor)
+            .and_then(|ms| total.checked_add(ms))
+            .ok_or_else(|| bad("it is too long"))?;
         rest = &rest[unit_end..];
     }
     Ok(Millis(total))
@@ -45,10 +53,27 @@ mod tests {
 
     #[test]
     fn durations_are_read_with_their_unit_or_refused() {
-        for (text, ms) in [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("2h", 7_200_000), ("7d", 604_800_000), ("1m30s", 90_000)] {
+        for (text, ms) in [
+            ("250ms", 250),
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("2h", 7_200_000),
+            ("7d", 604_800_000),
+            ("1m30s", 90_000),
+        ] {
             assert_eq!(parse_duration(text).unwrap(), Millis(ms), "{text}");
         }
-        for text in ["", "5", "s", "5 parsecs", "-5s", "1.5s", "99999999999999999999s", "9223372036854775807d", "5s!"] {
+        for text in [
+            "",
+            "5",
+            "s",
+            "5 parsecs",
+            "-5s",
+            "1.5s",
+            "99999999999999999999s",
+            "9223372036854775807d",
+            "5s!",
+        ] {
             assert_eq!(parse_duration(text).unwrap_err().code(), "duration.invalid", "{text}");
         }
     }

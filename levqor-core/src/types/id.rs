@@ -15,7 +15,10 @@ use crate::error::{Error, Result};
 /// If the operating system has no randomness to give: nothing safe can be done without it.
 pub fn random_bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
-    assert!(SystemRandom::new().fill(&mut bytes).is_ok(), "the operating system gives no random bytes");
+    assert!(
+        SystemRandom::new().fill(&mut bytes).is_ok(),
+        "the operating system gives no random bytes"
+    );
     bytes
 }
 
@@ -137,7 +140,10 @@ impl Tenant {
         if fits {
             Ok(Tenant(name))
         } else {
-            Err(Error::invalid("tenant.invalid", "a tenant's name has 1 to 64 of the characters a-z A-Z 0-9 . _ -"))
+            Err(Error::invalid(
+                "tenant.invalid",
+                "a tenant's name has 1 to 64 of the characters a-z A-Z 0-9 . _ -",
+            ))
         }
     }
 
