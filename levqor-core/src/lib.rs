@@ -7,5 +7,6 @@ pub mod error;
 pub mod jobs;
 pub mod layers;
 pub mod limits;
+pub mod table;
 pub mod transport;
 pub mod types;

@@ -1,0 +1,420 @@
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Debug;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::{Cell, Cells, Column, KeyCells};
+use crate::error::{Error, Result};
+
+/// Something that is stored: see [`row!`](crate::table::row).
+pub trait Row: Clone + PartialEq + Debug + Send + Sync + 'static {
+    /// What identifies it.
+    type Key: Ord + Hash + Clone + Debug + Send + Sync + KeyCells;
+    /// By what it is loaded together with others; `()` where it never is.
+    type Group: Ord + Hash + Clone + Debug + Send + Sync + KeyCells;
+    /// The table's name.
+    const TABLE: &'static str;
+    /// Its columns, in the order of [`Row::cells`].
+    const COLUMNS: &'static [Column];
+    /// The columns of the key.
+    const KEY: &'static [&'static str];
+    /// The columns of the group.
+    const GROUP: &'static [&'static str];
+    /// Whether two processes that change the same row must queue.
+    const LOCK: bool;
+
+    /// The key.
+    fn key(&self) -> Self::Key;
+    /// The group, while the row belongs to it.
+    fn group(&self) -> Option<Self::Group>;
+    /// The columns' values.
+    fn cells(&self) -> Vec<Cell>;
+    /// The row of these values.
+    fn from_cells(cells: Cells) -> Result<Self>;
+}
+
+/// Why a rule did not come to its end.
+#[derive(Debug)]
+pub enum Stop {
+    /// It needs rows that are not loaded; the tables know which.
+    Missing,
+    /// It says no; nothing of what it did so far counts.
+    Refused(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(e: Error) -> Self {
+        Stop::Refused(e)
+    }
+}
+
+/// What a rule over tables returns.
+pub type Step<T> = std::result::Result<T, Stop>;
+
+/// A place in a table.
+#[derive(Clone, Debug)]
+pub struct Slot<R> {
+    /// The row; `None` if there is none under this key.
+    pub row: Option<Arc<R>>,
+    /// Whether the store has a row under this key.
+    pub stored: bool,
+    /// Whether the row differs from the store's.
+    pub dirty: bool,
+}
+
+/// Rows that rules asked for and a table does not have.
+#[derive(Debug)]
+pub struct Wants<R: Row> {
+    /// By key.
+    pub keys: BTreeSet<R::Key>,
+    /// By group.
+    pub groups: BTreeSet<R::Group>,
+}
+
+impl<R: Row> Wants<R> {
+    /// Whether nothing is wanted.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.groups.is_empty()
+    }
+}
+
+impl<R: Row> Default for Wants<R> {
+    fn default() -> Self {
+        Wants {
+            keys: BTreeSet::new(),
+            groups: BTreeSet::new(),
+        }
+    }
+}
+
+/// What has to be written to the store.
+#[derive(Debug)]
+pub enum Change<R> {
+    /// A new row.
+    Insert(Arc<R>),
+    /// A row that the store has.
+    Update(Arc<R>),
+    /// A row that the store has and that is to go (its last content).
+    Delete(Vec<Cell>),
+}
+
+/// Rows by key, with groups, an undo log, and knowledge of what is not loaded.
+#[derive(Debug)]
+pub struct Table<R: Row> {
+    rows: HashMap<R::Key, Slot<R>>,
+    groups: HashMap<R::Group, BTreeSet<R::Key>>,
+    /// Groups of which every row is here (of an incomplete table).
+    whole: HashSet<R::Group>,
+    /// Everything there is, is here: the memory backend.
+    complete: bool,
+    undo: Vec<(R::Key, Option<Slot<R>>)>,
+    wants: Wants<R>,
+}
+
+impl<R: Row> Table<R> {
+    /// A table that is everything there is.
+    pub fn complete() -> Self {
+        Table {
+            complete: true,
+            ..Self::partial()
+        }
+    }
+
+    /// A table that holds what is loaded into it.
+    pub fn partial() -> Self {
+        Table {
+            rows: HashMap::new(),
+            groups: HashMap::new(),
+            whole: HashSet::new(),
+            complete: false,
+            undo: Vec::new(),
+            wants: Wants::default(),
+        }
+    }
+
+    /// The row of a key.
+    pub fn get(&mut self, key: &R::Key) -> Step<Option<Arc<R>>> {
+        match self.rows.get(key) {
+            Some(slot) => Ok(slot.row.clone()),
+            None if self.complete => Ok(None),
+            None => {
+                self.wants.keys.insert(key.clone());
+                Err(Stop::Missing)
+            }
+        }
+    }
+
+    /// The rows of a group, in the order of their keys.
+    pub fn group(&mut self, group: &R::Group) -> Step<Vec<Arc<R>>> {
+        if !self.complete && !self.whole.contains(group) {
+            self.wants.groups.insert(group.clone());
+            return Err(Stop::Missing);
+        }
+        let keys = self.groups.get(group).into_iter().flatten();
+        Ok(keys.filter_map(|k| self.rows.get(k).and_then(|s| s.row.clone())).collect())
+    }
+
+    /// Asks for a row ahead of time, so that one load serves many.
+    pub fn want(&mut self, key: R::Key) {
+        if !self.complete && !self.rows.contains_key(&key) {
+            self.wants.keys.insert(key);
+        }
+    }
+
+    /// Asks for a group ahead of time.
+    pub fn want_group(&mut self, group: R::Group) {
+        if !self.complete && !self.whole.contains(&group) {
+            self.wants.groups.insert(group);
+        }
+    }
+
+    /// Inserts a row that is known to be new: its key was made just now, so nothing has to be loaded.
+    pub fn insert(&mut self, row: R) {
+        let key = row.key();
+        self.write(key, Some(Arc::new(row)), false);
+    }
+
+    /// Writes a row: over the one of the same key, which has been read before, or as a new one.
+    pub fn put(&mut self, row: R) -> Step<()> {
+        let key = row.key();
+        self.get(&key)?;
+        let stored = self.rows.get(&key).is_some_and(|s| s.stored);
+        self.write(key, Some(Arc::new(row)), stored);
+        Ok(())
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, key: &R::Key) -> Step<()> {
+        if self.get(key)?.is_some() {
+            let stored = self.rows.get(key).is_some_and(|s| s.stored);
+            self.write(key.clone(), None, stored);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, key: R::Key, row: Option<Arc<R>>, stored: bool) {
+        let old = self.place(
+            key.clone(),
+            Some(Slot {
+                row,
+                stored,
+                dirty: true,
+            }),
+        );
+        self.undo.push((key, old));
+    }
+
+    /// Puts a slot in its place, keeps the groups right, and gives back what was there.
+    fn place(&mut self, key: R::Key, slot: Option<Slot<R>>) -> Option<Slot<R>> {
+        let new_group = slot.as_ref().and_then(|s| s.row.as_ref()).and_then(|r| r.group());
+        let old = match slot {
+            Some(slot) => self.rows.insert(key.clone(), slot),
+            None => self.rows.remove(&key),
+        };
+        let old_group = old.as_ref().and_then(|s| s.row.as_ref()).and_then(|r| r.group());
+        if old_group != new_group {
+            if let Some(g) = old_group
+                && let Some(set) = self.groups.get_mut(&g)
+            {
+                set.remove(&key);
+                if set.is_empty() {
+                    self.groups.remove(&g);
+                }
+            }
+            if let Some(g) = new_group {
+                self.groups.entry(g).or_default().insert(key);
+            }
+        }
+        old
+    }
+
+    /// Takes in a row that the store has. A row that is here already stays as it is.
+    pub fn load(&mut self, row: R) {
+        let key = row.key();
+        if !self.rows.contains_key(&key) {
+            self.place(
+                key,
+                Some(Slot {
+                    row: Some(Arc::new(row)),
+                    stored: true,
+                    dirty: false,
+                }),
+            );
+        }
+    }
+
+    /// Notes that everything wanted was asked of the store: what did not come does not exist.
+    pub fn loaded(&mut self, wants: Wants<R>) {
+        for key in wants.keys {
+            self.rows.entry(key).or_insert(Slot {
+                row: None,
+                stored: false,
+                dirty: false,
+            });
+        }
+        self.whole.extend(wants.groups);
+    }
+
+    /// What rules have asked for since the last time.
+    pub fn take_wants(&mut self) -> Wants<R> {
+        std::mem::take(&mut self.wants)
+    }
+
+    /// Where the undo log stands; [`Table::rollback`] goes back to it.
+    pub fn mark(&self) -> usize {
+        self.undo.len()
+    }
+
+    /// Undoes every change since the mark.
+    pub fn rollback(&mut self, mark: usize) {
+        while self.undo.len() > mark {
+            if let Some((key, old)) = self.undo.pop() {
+                self.place(key, old);
+            }
+        }
+    }
+
+    /// Forgets how to undo: the changes stand.
+    pub fn settle(&mut self) {
+        self.undo.clear();
+    }
+
+    /// What differs from the store, in the order of the keys.
+    pub fn changes(&self) -> Vec<Change<R>> {
+        let mut touched: BTreeMap<&R::Key, &Slot<R>> = BTreeMap::new();
+        for (key, _) in &self.undo {
+            if let Some(slot) = self.rows.get(key).filter(|s| s.dirty) {
+                touched.insert(key, slot);
+            }
+        }
+        touched
+            .into_iter()
+            .filter_map(|(key, slot)| match (&slot.row, slot.stored) {
+                (Some(row), false) => Some(Change::Insert(row.clone())),
+                (Some(row), true) => Some(Change::Update(row.clone())),
+                (None, true) => Some(Change::Delete(key.cells())),
+                (None, false) => None,
+            })
+            .collect()
+    }
+
+    /// Every row, in no order. Of a partial table: every loaded one.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<R>> {
+        self.rows.values().filter_map(|s| s.row.as_ref())
+    }
+
+    /// Looks at a row without asking for it.
+    pub fn peek(&self, key: &R::Key) -> Option<&Arc<R>> {
+        self.rows.get(key).and_then(|s| s.row.as_ref())
+    }
+
+    /// Looks at a group without asking for it.
+    pub fn peek_group(&self, group: &R::Group) -> impl Iterator<Item = &Arc<R>> {
+        self.groups.get(group).into_iter().flatten().filter_map(|k| self.peek(k))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    crate::row! {
+        /// A thing in a box.
+        pub struct Thing in "t" {
+            id: String, fixed;
+            place: String;
+            open: bool;
+            n: Option<i64>;
+        }
+        key(id: String)
+        group(place: String) when |r| r.open;
+        lock false
+    }
+
+    fn thing(id: &str, place: &str, open: bool) -> Thing {
+        Thing {
+            id: id.into(),
+            place: place.into(),
+            open,
+            n: None,
+        }
+    }
+
+    #[test]
+    fn what_is_not_loaded_is_asked_for_and_never_taken_for_absent() {
+        let mut t = Table::<Thing>::partial();
+        let a = ("a".to_owned(),);
+        assert!(matches!(t.get(&a), Err(Stop::Missing)));
+        assert!(matches!(t.group(&("box".to_owned(),)), Err(Stop::Missing)));
+        assert!(matches!(t.put(thing("a", "box", true)), Err(Stop::Missing)));
+        let wants = t.take_wants();
+        assert_eq!((wants.keys.len(), wants.groups.len()), (1, 1));
+        t.load(thing("b", "box", true));
+        t.loaded(wants);
+        assert_eq!(t.get(&a).unwrap(), None);
+        assert_eq!(t.group(&("box".to_owned(),)).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn undo_goes_back_to_the_mark_with_groups_and_flags() {
+        let mut t = Table::<Thing>::complete();
+        t.insert(thing("a", "box", true));
+        let mark = t.mark();
+        t.put(thing("a", "bag", true)).unwrap();
+        t.insert(thing("b", "box", true));
+        t.remove(&("a".to_owned(),)).unwrap();
+        t.rollback(mark);
+        assert_eq!(t.group(&("box".to_owned(),)).unwrap().len(), 1);
+        assert!(t.group(&("bag".to_owned(),)).unwrap().is_empty());
+        assert_eq!(t.changes().len(), 1);
+        t.settle();
+        assert!(t.changes().is_empty());
+    }
+
+    #[test]
+    fn closed_rows_leave_their_group_and_changes_say_what_to_write() {
+        let mut t = Table::<Thing>::partial();
+        t.load(thing("a", "box", true));
+        t.load(thing("b", "box", true));
+        t.loaded(Wants {
+            keys: BTreeSet::new(),
+            groups: [("box".to_owned(),)].into(),
+        });
+        t.put(thing("a", "box", false)).unwrap();
+        t.remove(&("b".to_owned(),)).unwrap();
+        t.insert(thing("c", "box", true));
+        t.insert(thing("d", "box", true));
+        t.remove(&("d".to_owned(),)).unwrap();
+        let open: Vec<_> = t.group(&("box".to_owned(),)).unwrap().iter().map(|r| r.id.clone()).collect();
+        assert_eq!(open, ["c"]);
+        let kinds: Vec<_> = t
+            .changes()
+            .iter()
+            .map(|c| match c {
+                Change::Insert(_) => "insert",
+                Change::Update(_) => "update",
+                Change::Delete(_) => "delete",
+            })
+            .collect();
+        assert_eq!(kinds, ["update", "delete", "insert"]);
+    }
+
+    #[test]
+    fn a_row_goes_through_its_cells() {
+        let row = Thing {
+            n: Some(-3),
+            ..thing("a", "box", true)
+        };
+        assert_eq!(Thing::from_cells(Cells::new(row.cells())).unwrap(), row);
+        assert_eq!(
+            Thing::COLUMNS[0],
+            Column {
+                name: "id",
+                kind: super::super::Kind::Text,
+                fixed: true
+            }
+        );
+        let broken = vec![Cell::Int(1), Cell::Null, Cell::Null, Cell::Null];
+        assert_eq!(Thing::from_cells(Cells::new(broken)).unwrap_err().place(), Some("t.id"));
+    }
+}
