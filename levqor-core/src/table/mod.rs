@@ -27,7 +27,8 @@ pub struct Column {
 /// Defines a row: a plain struct that can be stored.
 ///
 /// `key` names the fields that identify it, `group` (optional) the fields by which rows are loaded
-/// together, and the condition under which a row is in its group; `lock` says that two processes that
+/// together, and the condition under which a row is in its group; `rank` (optional) the integer column by
+/// which a group is read from its front; `lock` says that two processes that
 /// change the same row must queue (in Postgres it is selected `FOR UPDATE`).
 #[macro_export]
 #[doc(hidden)]
@@ -39,10 +40,11 @@ macro_rules! row {
         }
         key($($key:ident : $kty:ty),+)
         group($($group:ident : $gty:ty),*) when |$row:ident| $cond:expr;
+        $(rank $rank:ident;)?
         lock $lock:literal
     ) => {
         $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq)]
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         pub struct $name {
             $( $(#[$fdoc])* pub $field: $ty, )*
         }
@@ -60,7 +62,12 @@ macro_rules! row {
             ];
             const KEY: &'static [&'static str] = &[$(stringify!($key)),+];
             const GROUP: &'static [&'static str] = &[$(stringify!($group)),*];
+            const RANK: Option<&'static str> = $crate::row!(@rank $($rank)?);
             const LOCK: bool = $lock;
+
+            $(fn rank(&self) -> i64 {
+                self.$rank
+            })?
 
             fn key(&self) -> Self::Key {
                 ($(self.$key.clone(),)+)
@@ -82,6 +89,8 @@ macro_rules! row {
     };
     (@fixed fixed) => { true };
     (@fixed) => { false };
+    (@rank $rank:ident) => { Some(stringify!($rank)) };
+    (@rank) => { None };
 }
 
 pub use crate::row;

@@ -20,8 +20,15 @@ pub trait Row: Clone + PartialEq + Debug + Send + Sync + 'static {
     const KEY: &'static [&'static str];
     /// The columns of the group.
     const GROUP: &'static [&'static str];
+    /// The column by which a group is ordered, where [`Table::first`] is used.
+    const RANK: Option<&'static str>;
     /// Whether two processes that change the same row must queue.
     const LOCK: bool;
+
+    /// The place in its group; equal ranks stand in the order of their keys.
+    fn rank(&self) -> i64 {
+        0
+    }
 
     /// The key.
     fn key(&self) -> Self::Key;
@@ -69,12 +76,14 @@ pub struct Wants<R: Row> {
     pub keys: BTreeSet<R::Key>,
     /// By group.
     pub groups: BTreeSet<R::Group>,
+    /// The front of a group: how many rows, up to which rank.
+    pub fronts: BTreeMap<R::Group, (usize, i64)>,
 }
 
 impl<R: Row> Wants<R> {
     /// Whether nothing is wanted.
     pub fn is_empty(&self) -> bool {
-        self.keys.is_empty() && self.groups.is_empty()
+        self.keys.is_empty() && self.groups.is_empty() && self.fronts.is_empty()
     }
 }
 
@@ -83,6 +92,7 @@ impl<R: Row> Default for Wants<R> {
         Wants {
             keys: BTreeSet::new(),
             groups: BTreeSet::new(),
+            fronts: BTreeMap::new(),
         }
     }
 }
@@ -98,13 +108,26 @@ pub enum Change<R> {
     Delete(Vec<Cell>),
 }
 
+/// The part of a group's front that was loaded.
+#[derive(Debug)]
+struct Front<K> {
+    /// How many rows were asked for.
+    asked: usize,
+    /// Up to which rank.
+    upto: i64,
+    /// The last row that came; `None` if every one up to the rank did.
+    horizon: Option<(i64, K)>,
+}
+
 /// Rows by key, with groups, an undo log, and knowledge of what is not loaded.
 #[derive(Debug)]
 pub struct Table<R: Row> {
     rows: HashMap<R::Key, Slot<R>>,
-    groups: HashMap<R::Group, BTreeSet<R::Key>>,
+    groups: HashMap<R::Group, BTreeSet<(i64, R::Key)>>,
     /// Groups of which every row is here (of an incomplete table).
     whole: HashSet<R::Group>,
+    /// How much of the front of a group is here.
+    fronts: HashMap<R::Group, Front<R::Key>>,
     /// Everything there is, is here: the memory backend.
     complete: bool,
     undo: Vec<(R::Key, Option<Slot<R>>)>,
@@ -126,6 +149,7 @@ impl<R: Row> Table<R> {
             rows: HashMap::new(),
             groups: HashMap::new(),
             whole: HashSet::new(),
+            fronts: HashMap::new(),
             complete: false,
             undo: Vec::new(),
             wants: Wants::default(),
@@ -144,14 +168,44 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// The rows of a group, in the order of their keys.
+    /// The rows of a group, in the order of their rank and key.
     pub fn group(&mut self, group: &R::Group) -> Step<Vec<Arc<R>>> {
         if !self.complete && !self.whole.contains(group) {
             self.wants.groups.insert(group.clone());
             return Err(Stop::Missing);
         }
-        let keys = self.groups.get(group).into_iter().flatten();
-        Ok(keys.filter_map(|k| self.rows.get(k).and_then(|s| s.row.clone())).collect())
+        Ok(self.peek_group(group).cloned().collect())
+    }
+
+    /// At most `n` rows from the front of a group, with a rank of at most `upto`. In a store that many
+    /// processes share, rows that another one is just changing may be left out.
+    pub fn first(&mut self, group: &R::Group, n: usize, upto: i64) -> Step<Vec<Arc<R>>> {
+        let found: Vec<_> = {
+            let horizon = match self.fronts.get(group) {
+                Some(front) if front.upto >= upto => front.horizon.as_ref(),
+                _ if self.complete || self.whole.contains(group) => None,
+                _ => return self.want_front(group, n, upto),
+            };
+            let members = self.groups.get(group).into_iter().flatten();
+            members
+                .take_while(|place| place.0 <= upto && horizon.is_none_or(|h| *place <= h))
+                .take(n)
+                .filter_map(|(_, key)| self.peek(key).cloned())
+                .collect()
+        };
+        match self.fronts.get(group) {
+            Some(front) if found.len() < n && front.horizon.is_some() => {
+                let more = front.asked + n;
+                self.want_front(group, more, upto)
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn want_front<T>(&mut self, group: &R::Group, n: usize, upto: i64) -> Step<T> {
+        let want = self.wants.fronts.entry(group.clone()).or_insert((0, upto));
+        *want = (want.0.max(n), want.1.max(upto));
+        Err(Stop::Missing)
     }
 
     /// Asks for a row ahead of time, so that one load serves many.
@@ -206,23 +260,27 @@ impl<R: Row> Table<R> {
 
     /// Puts a slot in its place, keeps the groups right, and gives back what was there.
     fn place(&mut self, key: R::Key, slot: Option<Slot<R>>) -> Option<Slot<R>> {
-        let new_group = slot.as_ref().and_then(|s| s.row.as_ref()).and_then(|r| r.group());
+        let place_of = |slot: &Option<Slot<R>>| {
+            let row = slot.as_ref().and_then(|s| s.row.as_ref())?;
+            row.group().map(|g| (g, row.rank()))
+        };
+        let new_group = place_of(&slot);
         let old = match slot {
             Some(slot) => self.rows.insert(key.clone(), slot),
             None => self.rows.remove(&key),
         };
-        let old_group = old.as_ref().and_then(|s| s.row.as_ref()).and_then(|r| r.group());
+        let old_group = place_of(&old);
         if old_group != new_group {
-            if let Some(g) = old_group
+            if let Some((g, rank)) = old_group
                 && let Some(set) = self.groups.get_mut(&g)
             {
-                set.remove(&key);
+                set.remove(&(rank, key.clone()));
                 if set.is_empty() {
                     self.groups.remove(&g);
                 }
             }
-            if let Some(g) = new_group {
-                self.groups.entry(g).or_default().insert(key);
+            if let Some((g, rank)) = new_group {
+                self.groups.entry(g).or_default().insert((rank, key));
             }
         }
         old
@@ -253,6 +311,20 @@ impl<R: Row> Table<R> {
             });
         }
         self.whole.extend(wants.groups);
+    }
+
+    /// Notes how much of the front of a group came: `last` is the last row, or `None` if there were
+    /// fewer than asked for.
+    pub fn front_loaded(&mut self, group: R::Group, asked: (usize, i64), last: Option<&R>) {
+        let horizon = last.map(|r| (r.rank(), r.key()));
+        self.fronts.insert(
+            group,
+            Front {
+                asked: asked.0,
+                upto: asked.1,
+                horizon,
+            },
+        );
     }
 
     /// What rules have asked for since the last time.
@@ -310,7 +382,7 @@ impl<R: Row> Table<R> {
 
     /// Looks at a group without asking for it.
     pub fn peek_group(&self, group: &R::Group) -> impl Iterator<Item = &Arc<R>> {
-        self.groups.get(group).into_iter().flatten().filter_map(|k| self.peek(k))
+        self.groups.get(group).into_iter().flatten().filter_map(|(_, k)| self.peek(k))
     }
 }
 
@@ -325,9 +397,11 @@ mod tests {
             place: String;
             open: bool;
             n: Option<i64>;
+            order: i64;
         }
         key(id: String)
         group(place: String) when |r| r.open;
+        rank order;
         lock false
     }
 
@@ -337,6 +411,7 @@ mod tests {
             place: place.into(),
             open,
             n: None,
+            order: 0,
         }
     }
 
@@ -379,6 +454,7 @@ mod tests {
         t.loaded(Wants {
             keys: BTreeSet::new(),
             groups: [("box".to_owned(),)].into(),
+            fronts: BTreeMap::new(),
         });
         t.put(thing("a", "box", false)).unwrap();
         t.remove(&("b".to_owned(),)).unwrap();
@@ -400,6 +476,36 @@ mod tests {
     }
 
     #[test]
+    fn the_front_of_a_group_is_read_in_order_and_only_as_far_as_it_is_known() {
+        let at = |id: &str, order| Thing {
+            order,
+            ..thing(id, "box", true)
+        };
+        let ids = |found: Step<Vec<Arc<Thing>>>| found.map(|v| v.iter().map(|r| r.id.clone()).collect::<Vec<_>>());
+        let boxed = ("box".to_owned(),);
+        let mut t = Table::<Thing>::partial();
+        assert!(matches!(t.first(&boxed, 2, 100), Err(Stop::Missing)));
+        let wants = t.take_wants();
+        assert_eq!(wants.fronts[&boxed], (2, 100));
+        t.load(at("a", 30));
+        t.load(at("b", 10));
+        t.front_loaded(boxed.clone(), (2, 100), Some(&at("a", 30)));
+        assert_eq!(ids(t.first(&boxed, 2, 100)).unwrap(), ["b", "a"]);
+        // A new row behind the horizon is not seen: one that is not loaded may stand before it.
+        t.insert(at("z", 40));
+        t.put(Thing {
+            open: false,
+            ..at("b", 10)
+        })
+        .unwrap();
+        assert!(matches!(t.first(&boxed, 2, 100), Err(Stop::Missing)));
+        assert_eq!(t.take_wants().fronts[&boxed], (4, 100));
+        t.front_loaded(boxed.clone(), (4, 100), None);
+        assert_eq!(ids(t.first(&boxed, 2, 100)).unwrap(), ["a", "z"]);
+        assert_eq!(ids(t.first(&boxed, 2, 35)).unwrap(), ["a"]);
+    }
+
+    #[test]
     fn a_row_goes_through_its_cells() {
         let row = Thing {
             n: Some(-3),
@@ -414,7 +520,7 @@ mod tests {
                 fixed: true
             }
         );
-        let broken = vec![Cell::Int(1), Cell::Null, Cell::Null, Cell::Null];
+        let broken = vec![Cell::Int(1), Cell::Null, Cell::Null, Cell::Null, Cell::Null];
         assert_eq!(Thing::from_cells(Cells::new(broken)).unwrap_err().place(), Some("t.id"));
     }
 }
