@@ -1,3 +1,26 @@
-//! Jobs: queues, leases, retries.
+//! Jobs: a queue whose every transition is a pure function of the job's row, the operation and `now`.
+//!
+//! ```text
+//!              enqueue
+//!                 │
+//!   ┌─────────────┴───────────┐
+//!   ▼            due          ▼      lease        finish
+//! scheduled ───────────────▶ ready ─────────▶ leased ─────▶ done | dead | cancelled
+//!   ▲                         ▲                 │
+//!   │      retry, snooze      │ lease ran out,  │
+//!   └─────────────────────────┴── released ◀────┘
+//! ```
+//!
+//! A lease carries a *fence*, a number that grows with every lease of the job: a worker that was frozen
+//! and wakes up late writes with an old fence and is refused (`jobs.lease_lost`).
 
+mod apply;
+mod journal;
+mod op;
 pub mod retry;
+mod row;
+
+pub use apply::{QueueRows, apply, wants};
+pub use journal::{JournalOp, JournalRow, StepStatus, journal};
+pub use op::{Beat, Ended, Finish, Lease, LeaseState, NewJob, QueueAnswer, QueueOp};
+pub use row::{DDL, Job, JobState};

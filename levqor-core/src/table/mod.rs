@@ -27,7 +27,8 @@ pub struct Column {
 /// Defines a row: a plain struct that can be stored.
 ///
 /// `key` names the fields that identify it, `group` (optional) the fields by which rows are loaded
-/// together, and the condition under which a row is in its group; `rank` (optional) the integer column by
+/// together, and the condition under which a row is in its group; `open` (optional) the same condition in
+/// SQL, written like the partial index that serves it; `rank` (optional) the integer column by
 /// which a group is read from its front; `lock` says that two processes that
 /// change the same row must queue (in Postgres it is selected `FOR UPDATE`).
 #[macro_export]
@@ -40,6 +41,7 @@ macro_rules! row {
         }
         key($($key:ident : $kty:ty),+)
         group($($group:ident : $gty:ty),*) when |$row:ident| $cond:expr;
+        $(open $open:literal;)?
         $(rank $rank:ident;)?
         lock $lock:literal
     ) => {
@@ -62,6 +64,7 @@ macro_rules! row {
             ];
             const KEY: &'static [&'static str] = &[$(stringify!($key)),+];
             const GROUP: &'static [&'static str] = &[$(stringify!($group)),*];
+            const OPEN: &'static str = $crate::row!(@open $($open)?);
             const RANK: Option<&'static str> = $crate::row!(@rank $($rank)?);
             const LOCK: bool = $lock;
 
@@ -89,6 +92,8 @@ macro_rules! row {
     };
     (@fixed fixed) => { true };
     (@fixed) => { false };
+    (@open $open:literal) => { $open };
+    (@open) => { "1 = 1" };
     (@rank $rank:ident) => { Some(stringify!($rank)) };
     (@rank) => { None };
 }

@@ -20,6 +20,8 @@ pub trait Row: Clone + PartialEq + Debug + Send + Sync + 'static {
     const KEY: &'static [&'static str];
     /// The columns of the group.
     const GROUP: &'static [&'static str];
+    /// In SQL, the condition under which a row is in its group.
+    const OPEN: &'static str;
     /// The column by which a group is ordered, where [`Table::first`] is used.
     const RANK: Option<&'static str>;
     /// Whether two processes that change the same row must queue.

@@ -1,0 +1,174 @@
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use crate::backend::Hub;
+use crate::credits::{Account, Entry, LedgerRows};
+use crate::error::{Error, Result};
+use crate::jobs::{Job, JobState, JournalRow};
+use crate::records::Record;
+use crate::store::{
+    Batch, JobFilter, JournalRead, LedgerRead, LedgerView, Page, QueueRead, Reads, Receipt, RecordRead, Rows, Store, StoreInfo, Wakes, apply,
+};
+use crate::table::Stop;
+use crate::types::{JobId, Millis, Tenant};
+
+/// A store in memory: complete tables behind a lock. Every commit answers at once.
+#[derive(Clone)]
+pub struct MemoryStore {
+    rows: Arc<Mutex<Rows>>,
+    hub: Hub,
+}
+
+impl Default for MemoryStore {
+    fn default() -> Self {
+        MemoryStore { rows: Arc::new(Mutex::new(Rows::complete())), hub: Hub::default() }
+    }
+}
+
+impl MemoryStore {
+    fn lock(&self) -> MutexGuard<'_, Rows> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Carries out a batch without waiting for anything.
+    pub fn commit_now(&self, batch: &Batch) -> Result<Receipt> {
+        let outcome = {
+            let mut rows = self.lock();
+            let outcome = apply(&mut rows, batch, 0);
+            rows.settle();
+            outcome
+        };
+        match outcome {
+            Ok(Ok(receipt)) => {
+                self.hub.wake(receipt.wakes.iter().map(String::as_str));
+                Ok(receipt)
+            }
+            Ok(Err(e)) | Err(Stop::Refused(e)) => Err(e),
+            Err(Stop::Missing) => Err(Error::internal("a complete table misses a row")),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn commit(&self, batch: Batch) -> Result<Receipt> {
+        self.commit_now(&batch)
+    }
+
+    fn reads(&self) -> Reads {
+        let me = Arc::new(self.clone());
+        Reads { ledger: me.clone(), queue: me.clone(), journal: me.clone(), records: me }
+    }
+
+    async fn wakes(&self, topic: &str) -> Result<Box<dyn Wakes>> {
+        Ok(self.hub.listen(topic))
+    }
+
+    fn info(&self) -> StoreInfo {
+        StoreInfo::new("memory", "this process")
+    }
+}
+
+#[async_trait]
+impl LedgerRead for MemoryStore {
+    async fn account(&self, tenant: &Tenant, owner: &str) -> Result<LedgerView> {
+        let rows = self.lock();
+        let group = (tenant.clone(), owner.into());
+        Ok(LedgerView {
+            account: rows.ledger.accounts.peek(&group).cloned(),
+            grants: rows.ledger.grants.peek_group(&group).cloned().collect(),
+            holds: rows.ledger.holds.peek_group(&group).cloned().collect(),
+        })
+    }
+
+    async fn entries(&self, tenant: &Tenant, owner: &str, span: (Millis, Millis), after: i64, limit: usize) -> Result<Vec<Arc<Entry>>> {
+        let rows = self.lock();
+        let owner: Arc<str> = owner.into();
+        let last = rows.ledger.accounts.peek(&(tenant.clone(), owner.clone())).map_or(0, |a| a.version);
+        let versions = after + 1..=last;
+        let entries = versions.filter_map(|v| rows.ledger.entries.peek(&(tenant.clone(), owner.clone(), v)));
+        Ok(entries.filter(|e| span.0 <= e.booked_at && e.booked_at < span.1).take(limit).cloned().collect())
+    }
+
+    async fn accounts(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<Account>>> {
+        let rows = self.lock();
+        let mut all: Vec<_> = rows.ledger.accounts.iter().filter(|a| a.tenant == *tenant).cloned().collect();
+        all.sort_unstable_by(|a, b| a.owner.cmp(&b.owner));
+        Ok(cut(all, page, |a| &a.owner))
+    }
+
+    async fn everything(&self, tenant: &Tenant) -> Result<LedgerRows> {
+        let rows = self.lock();
+        let from = &rows.ledger;
+        let mut all = LedgerRows::complete();
+        from.accounts.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.accounts.load((**r).clone()));
+        from.grants.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.grants.load((**r).clone()));
+        from.holds.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.holds.load((**r).clone()));
+        from.slices.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.slices.load((**r).clone()));
+        from.txns.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.txns.load((**r).clone()));
+        from.entries.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.entries.load((**r).clone()));
+        Ok(all)
+    }
+}
+
+#[async_trait]
+impl QueueRead for MemoryStore {
+    async fn job(&self, tenant: &Tenant, id: &JobId) -> Result<Option<Arc<Job>>> {
+        Ok(self.lock().jobs.peek(&(id.clone(),)).filter(|j| j.tenant == *tenant).cloned())
+    }
+
+    async fn jobs(&self, tenant: &Tenant, filter: &JobFilter, page: &Page) -> Result<Vec<Arc<Job>>> {
+        let fits = |job: &Job| {
+            job.tenant == *tenant
+                && filter.state.is_none_or(|s| job.state == s)
+                && filter.queue.as_deref().is_none_or(|q| *job.queue == *q)
+                && filter.account.as_deref().is_none_or(|a| job.account.as_deref() == Some(a))
+                && filter.handler.as_deref().is_none_or(|h| *job.handler == *h)
+        };
+        let mut found: Vec<_> = self.lock().jobs.iter().filter(|j| fits(j)).cloned().collect();
+        found.sort_unstable_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
+        Ok(cut(found, page, |j| j.id.as_str()))
+    }
+
+    async fn counts(&self, tenant: &Tenant) -> Result<Vec<(String, JobState, u64)>> {
+        let mut counts = BTreeMap::new();
+        for job in self.lock().jobs.iter() {
+            if job.tenant == *tenant && (job.state == JobState::Dead || !job.state.ended()) {
+                *counts.entry((job.queue.to_string(), job.state)).or_insert(0) += 1;
+            }
+        }
+        Ok(counts.into_iter().map(|((queue, state), n)| (queue, state, n)).collect())
+    }
+}
+
+#[async_trait]
+impl JournalRead for MemoryStore {
+    async fn steps(&self, job: &JobId) -> Result<Vec<Arc<JournalRow>>> {
+        let rows = self.lock();
+        let mut steps: Vec<_> = rows.journal.peek_group(&(job.clone(),)).cloned().collect();
+        steps.sort_by(|a, b| (a.started_at, &a.path).cmp(&(b.started_at, &b.path)));
+        Ok(steps)
+    }
+}
+
+#[async_trait]
+impl RecordRead for MemoryStore {
+    async fn record(&self, tenant: &Tenant, kind: &str, name: &str) -> Result<Option<Arc<Record>>> {
+        Ok(self.lock().records.peek(&(tenant.clone(), kind.into(), name.into())).cloned())
+    }
+
+    async fn records(&self, tenant: &Tenant, kind: &str, page: &Page) -> Result<Vec<Arc<Record>>> {
+        let rows = self.lock();
+        let mut found: Vec<_> = rows.records.iter().filter(|r| r.tenant == *tenant && *r.kind == *kind).cloned().collect();
+        found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(cut(found, page, |r| &r.name))
+    }
+}
+
+/// The page of a sorted list.
+fn cut<T>(list: Vec<T>, page: &Page, key: impl Fn(&T) -> &str) -> Vec<T> {
+    let start = page.after.as_ref().map_or(0, |after| list.iter().position(|t| key(t) == after).map_or(list.len(), |i| i + 1));
+    list.into_iter().skip(start).take(page.limit).collect()
+}

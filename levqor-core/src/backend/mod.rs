@@ -1,0 +1,8 @@
+//! Backends: where state lies.
+
+mod hub;
+pub mod memory;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod sql;
+
+pub use hub::Hub;

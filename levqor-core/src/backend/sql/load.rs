@@ -1,0 +1,133 @@
+//! From the database into the working set.
+
+use super::conn::{Arg, Conn, Fault};
+use super::text::{Dialect, TableSql};
+use crate::error::Result;
+use crate::store::Rows;
+use crate::table::{Cell, Cells, Kind, KeyCells, Row, Table};
+
+/// Loads everything that the tables want. `false` if they wanted nothing.
+pub(super) async fn load(rows: &mut Rows, conn: &mut dyn Conn, dialect: Dialect) -> Result<bool, Fault> {
+    // An account's lock comes before anything that hangs on it: of a hold that is known by its id
+    // only, first its account is learnt.
+    let holds = rows.ledger.holds.take_wants();
+    if !holds.keys.is_empty() {
+        let found = select::<crate::credits::Hold>(conn, dialect, &holds.keys).await?;
+        found.iter().for_each(|h| rows.ledger.accounts.want((h.tenant.clone(), h.owner.clone())));
+    }
+    holds.keys.into_iter().for_each(|k| rows.ledger.holds.want(k));
+    holds.groups.into_iter().for_each(|g| rows.ledger.holds.want_group(g));
+
+    let mut any = false;
+    crate::store::each_table!(rows, |t| any |= table(t, conn, dialect).await?);
+    Ok(any)
+}
+
+async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) -> Result<bool, Fault> {
+    let wants = t.take_wants();
+    if wants.is_empty() {
+        return Ok(false);
+    }
+    let sql = TableSql::of::<R>(dialect);
+    if !wants.keys.is_empty() {
+        for row in select::<R>(conn, dialect, &wants.keys).await? {
+            t.load(row);
+        }
+    }
+    if !wants.groups.is_empty() {
+        let args = key_args(dialect, R::GROUP, wants.groups.iter(), kinds_of::<R>(R::GROUP));
+        for row in fetch::<R>(conn, &sql.by_group, args).await? {
+            t.load(row);
+        }
+    }
+    for (group, (limit, upto)) in &wants.fronts {
+        let mut args: Vec<Arg> = group.cells().into_iter().map(scalar).collect();
+        args.push(Arg::Int(*upto));
+        args.push(Arg::Int(i64::try_from(*limit).unwrap_or(i64::MAX)));
+        let found = fetch::<R>(conn, &sql.front, args).await?;
+        let last = if found.len() < *limit { None } else { found.last().cloned() };
+        found.into_iter().for_each(|row| t.load(row));
+        t.front_loaded(group.clone(), (*limit, *upto), last.as_ref());
+    }
+    t.loaded(wants);
+    Ok(true)
+}
+
+async fn select<R: Row>(conn: &mut dyn Conn, dialect: Dialect, keys: &std::collections::BTreeSet<R::Key>) -> Result<Vec<R>, Fault> {
+    let args = key_args(dialect, R::KEY, keys.iter(), kinds_of::<R>(R::KEY));
+    fetch::<R>(conn, &TableSql::of::<R>(dialect).by_key, args).await
+}
+
+/// Runs a query whose columns are the row's.
+pub(super) async fn fetch<R: Row>(conn: &mut dyn Conn, sql: &str, args: Vec<Arg>) -> Result<Vec<R>, Fault> {
+    let kinds: Vec<Kind> = R::COLUMNS.iter().map(|c| c.kind).collect();
+    let found = conn.fetch(sql, args, &kinds).await?;
+    found.into_iter().map(|cells| R::from_cells(Cells::new(cells)).map_err(|e| Fault::Corrupt(e.to_string()))).collect()
+}
+
+fn kinds_of<R: Row>(names: &[&str]) -> Vec<Kind> {
+    names.iter().map(|n| R::COLUMNS.iter().find(|c| c.name == *n).map_or(Kind::Text, |c| c.kind)).collect()
+}
+
+fn key_args<'a, K: KeyCells + 'a>(dialect: Dialect, names: &[&str], keys: impl Iterator<Item = &'a K>, kinds: Vec<Kind>) -> Vec<Arg> {
+    debug_assert_eq!(names.len(), kinds.len());
+    pack(dialect, &kinds, keys.map(KeyCells::cells))
+}
+
+fn scalar(cell: Cell) -> Arg {
+    match cell {
+        Cell::Int(n) => Arg::Int(n),
+        Cell::Text(t) => Arg::Text(t),
+        Cell::Null => Arg::Text("".into()),
+    }
+}
+
+/// Many rows of cells as the arguments of one statement.
+pub(super) fn pack(dialect: Dialect, kinds: &[Kind], rows: impl Iterator<Item = Vec<Cell>>) -> Vec<Arg> {
+    match dialect {
+        Dialect::Sqlite => {
+            let mut text = String::from("[");
+            for cells in rows {
+                text.push(if text.len() == 1 { '[' } else { ',' });
+                if text.ends_with(',') {
+                    text.push('[');
+                }
+                for (i, cell) in cells.iter().enumerate() {
+                    if i > 0 {
+                        text.push(',');
+                    }
+                    match cell {
+                        Cell::Null => text.push_str("null"),
+                        Cell::Int(n) => text.push_str(&n.to_string()),
+                        // A text always serialises.
+                        Cell::Text(t) => text.push_str(&serde_json::to_string(t.as_ref()).unwrap_or_default()),
+                    }
+                }
+                text.push(']');
+            }
+            text.push(']');
+            vec![Arg::Text(text.into())]
+        }
+        Dialect::Postgres => {
+            let mut args: Vec<Arg> = kinds
+                .iter()
+                .map(|kind| match kind {
+                    Kind::Text => Arg::Texts(Vec::new()),
+                    Kind::Int => Arg::Ints(Vec::new()),
+                })
+                .collect();
+            for cells in rows {
+                for (arg, cell) in args.iter_mut().zip(cells) {
+                    match (arg, cell) {
+                        (Arg::Texts(v), Cell::Text(t)) => v.push(Some(t)),
+                        (Arg::Texts(v), _) => v.push(None),
+                        (Arg::Ints(v), Cell::Int(n)) => v.push(Some(n)),
+                        (Arg::Ints(v), _) => v.push(None),
+                        (Arg::Text(_) | Arg::Int(_), _) => {}
+                    }
+                }
+            }
+            args
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! The SQL backend: one implementation for SQLite and Postgres.
+//!
+//! [`text`] writes the statements from the rows' columns, [`load`] and [`save`] move rows, [`writer`] gathers
+//! the batches that wait into one transaction, [`reads`] answers questions. A driver (`sqlite`, `postgres`)
+//! only opens connections and carries values; every difference of the two databases stands in it or in
+//! [`text::Dialect`].
+
+mod conn;
+mod load;
+mod migrate;
+#[cfg(feature = "postgres")]
+mod postgres;
+mod reads;
+mod save;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+mod store;
+mod text;
+mod writer;
+
+#[cfg(feature = "postgres")]
+pub use postgres::open as open_postgres;
+#[cfg(feature = "sqlite")]
+pub use sqlite::open as open_sqlite;
+pub use store::{SqlOptions, SqlStore};

@@ -1,0 +1,45 @@
+//! From the working set into the database: one statement per table and kind of change.
+
+use std::sync::Arc;
+
+use super::conn::{Conn, Fault};
+use super::load::pack;
+use super::text::{Dialect, TableSql};
+use crate::error::Result;
+use crate::store::Rows;
+use crate::table::{Cell, Change, Kind, Row, Table};
+
+/// Writes every change. `false` if there was none.
+pub(super) async fn save(rows: &mut Rows, conn: &mut dyn Conn, dialect: Dialect) -> Result<bool, Fault> {
+    let mut any = false;
+    crate::store::each_table!(rows, |t| any |= table(t, conn, dialect).await?);
+    Ok(any)
+}
+
+async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) -> Result<bool, Fault> {
+    let changes = t.changes();
+    if changes.is_empty() {
+        return Ok(false);
+    }
+    let (mut inserts, mut updates, mut deletes): (Vec<Arc<R>>, Vec<Arc<R>>, Vec<Vec<Cell>>) = Default::default();
+    for change in changes {
+        match change {
+            Change::Insert(row) => inserts.push(row),
+            Change::Update(row) => updates.push(row),
+            Change::Delete(key) => deletes.push(key),
+        }
+    }
+    let sql = TableSql::of::<R>(dialect);
+    let kinds: Vec<Kind> = R::COLUMNS.iter().map(|c| c.kind).collect();
+    if !deletes.is_empty() {
+        let key_kinds: Vec<Kind> = R::KEY.iter().filter_map(|n| R::COLUMNS.iter().find(|c| c.name == *n)).map(|c| c.kind).collect();
+        conn.execute(&sql.delete, pack(dialect, &key_kinds, deletes.into_iter())).await?;
+    }
+    if !inserts.is_empty() {
+        conn.execute(&sql.insert, pack(dialect, &kinds, inserts.iter().map(|r| r.cells()))).await?;
+    }
+    if !updates.is_empty() {
+        conn.execute(&sql.update, pack(dialect, &kinds, updates.iter().map(|r| r.cells()))).await?;
+    }
+    Ok(true)
+}

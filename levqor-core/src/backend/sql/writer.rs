@@ -1,0 +1,159 @@
+//! The writer: one task per store gathers the batches that wait into one transaction.
+//!
+//! While one transaction is being committed, the next callers queue up; so the disk's speed decides
+//! how often it commits, not how many callers are served, and a hot account costs no more than a cold
+//! one. A caller's answer means that its batch is durable.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::conn::{Conn, Driver, Fault};
+use super::{load, save};
+use crate::backend::Hub;
+use crate::error::{Effect, Error, Result};
+use crate::store::{Batch, Grouped, Receipt, Rows, run, wants};
+
+/// Batches in one transaction at most.
+const GROUP: usize = 512;
+/// How often a transaction is run again after a race with another process.
+const RACES: u32 = 20;
+/// How many rounds of loading a group may need: each rule names at least one more row in each.
+const ROUNDS: u32 = 64;
+
+/// A batch and who waits for its answer.
+pub(super) struct Ticket {
+    pub(super) batch: Batch,
+    pub(super) answer: oneshot::Sender<Result<Receipt>>,
+}
+
+pub(super) struct Writer {
+    pub(super) driver: Arc<dyn Driver>,
+    pub(super) hub: Hub,
+    pub(super) stripe: u16,
+    pub(super) notify: Option<mpsc::UnboundedSender<Vec<String>>>,
+    conn: Option<Box<dyn Conn>>,
+}
+
+impl Writer {
+    pub(super) fn new(driver: Arc<dyn Driver>, hub: Hub, stripe: u16, notify: Option<mpsc::UnboundedSender<Vec<String>>>) -> Self {
+        Writer { driver, hub, stripe, notify, conn: None }
+    }
+
+    /// Works until nobody can send batches any more.
+    pub(super) async fn work(mut self, mut queue: mpsc::Receiver<Ticket>) {
+        let mut group = Vec::new();
+        while queue.recv_many(&mut group, GROUP).await > 0 {
+            self.serve(std::mem::take(&mut group)).await;
+        }
+    }
+
+    /// Carries out a group and answers everybody in it.
+    async fn serve(&mut self, group: Vec<Ticket>) {
+        let batches: Vec<&Batch> = group.iter().map(|t| &t.batch).collect();
+        let outcomes = match self.transact(&batches).await {
+            Ok(outcomes) => outcomes,
+            // One value that the database does not take must not fail the others: each alone.
+            Err((Fault::Value(_) | Fault::Other(_), _)) if batches.len() > 1 => {
+                let mut outcomes = Vec::with_capacity(batches.len());
+                for batch in &batches {
+                    match self.transact(&[*batch]).await {
+                        Ok(one) => outcomes.extend(one),
+                        Err((fault, effect)) => outcomes.push(Err(fault.into_error().effect_is(effect))),
+                    }
+                }
+                outcomes
+            }
+            Err((fault, effect)) => {
+                let e = fault.into_error().effect_is(effect);
+                batches.iter().map(|_| Err(e.clone())).collect()
+            }
+        };
+        self.wake(&outcomes);
+        for (ticket, outcome) in group.into_iter().zip(outcomes) {
+            // Whoever does not wait any more has gone away; the commit stands all the same.
+            let _ = ticket.answer.send(outcome);
+        }
+    }
+
+    fn wake(&self, outcomes: &[Result<Receipt>]) {
+        let mut topics: Vec<&String> = outcomes.iter().flatten().flat_map(|r| &r.wakes).collect();
+        if topics.is_empty() {
+            return;
+        }
+        topics.sort_unstable();
+        topics.dedup();
+        self.hub.wake(topics.iter().map(|t| t.as_str()));
+        if let Some(notify) = &self.notify {
+            let _ = notify.send(topics.into_iter().cloned().collect());
+        }
+    }
+
+    async fn transact(&mut self, batches: &[&Batch]) -> Result<Vec<Result<Receipt>>, (Fault, Effect)> {
+        let mut races = 0;
+        loop {
+            let mut conn = match self.conn.take() {
+                Some(conn) => conn,
+                None => self.driver.writer().await.map_err(|f| (f, Effect::None))?,
+            };
+            match once(conn.as_mut(), self.driver.as_ref(), batches, self.stripe).await {
+                Ok(outcomes) => {
+                    self.conn = Some(conn);
+                    return Ok(outcomes);
+                }
+                Err((Fault::Race(m), Effect::None)) => {
+                    races += 1;
+                    if conn.end(false).await.is_ok() {
+                        self.conn = Some(conn);
+                    }
+                    if races > RACES {
+                        return Err((Fault::Race(m), Effect::None));
+                    }
+                    tracing::debug!(races, reason = %m, "a transaction lost a race and is run again");
+                    tokio::time::sleep(std::time::Duration::from_millis(u64::from(races))).await;
+                }
+                Err((fault, effect)) => {
+                    // Broken connections are dropped; sound ones go on after a rollback.
+                    if !matches!(fault, Fault::Gone(_)) && conn.end(false).await.is_ok() {
+                        self.conn = Some(conn);
+                    }
+                    return Err((fault, effect));
+                }
+            }
+        }
+    }
+}
+
+/// One try of one transaction.
+async fn once(
+    conn: &mut dyn Conn,
+    driver: &dyn Driver,
+    batches: &[&Batch],
+    stripe: u16,
+) -> Result<Vec<Result<Receipt>>, (Fault, Effect)> {
+    let before = |f: Fault| (f, Effect::None);
+    let dialect = driver.dialect();
+    conn.begin().await.map_err(before)?;
+    let mut rows = Rows::partial();
+    batches.iter().for_each(|b| wants(&mut rows, b));
+    let outcomes = {
+        let mut round = 0;
+        loop {
+            load::load(&mut rows, conn, dialect).await.map_err(before)?;
+            match run(&mut rows, batches.iter().copied(), stripe) {
+                Grouped::Done(outcomes) => break outcomes,
+                Grouped::Missing if round < ROUNDS => round += 1,
+                Grouped::Missing => return Err(before(Fault::Other("a batch asks for ever more rows".into()))),
+            }
+        }
+    };
+    let changed = save::save(&mut rows, conn, dialect).await.map_err(before)?;
+    // Whether a commit whose answer is lost has happened, nobody knows.
+    conn.end(changed).await.map_err(|f| (f, if changed { Effect::Unknown } else { Effect::None }))?;
+    Ok(outcomes)
+}
+
+/// What a caller gets whose writer is gone.
+pub(super) fn closed() -> Error {
+    Error::unavailable("store.closed", "the store was closed").hint("open it again")
+}

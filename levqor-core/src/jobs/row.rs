@@ -1,0 +1,185 @@
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::table::{row, text_enum};
+use crate::types::{HoldId, JobId, MicroCredits, Millis, Tenant};
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobState {
+    /// Waits for its time.
+    Scheduled,
+    /// Waits for a worker.
+    Ready,
+    /// A worker has it.
+    Leased,
+    /// It ended well.
+    Done,
+    /// It failed for good: the dead letters.
+    Dead,
+    /// Somebody called it off.
+    Cancelled,
+}
+
+text_enum!(JobState {
+    Scheduled = "scheduled",
+    Ready = "ready",
+    Leased = "leased",
+    Done = "done",
+    Dead = "dead",
+    Cancelled = "cancelled",
+});
+
+impl JobState {
+    /// Whether it has ended, one way or another.
+    pub const fn ended(self) -> bool {
+        matches!(self, JobState::Done | JobState::Dead | JobState::Cancelled)
+    }
+}
+
+row! {
+    /// A job: something to be done once, by whichever worker comes first.
+    pub struct Job in "levqor_job" {
+        /// Its id; of a run of a pipeline it starts with `run_`.
+        id: JobId, fixed;
+        /// Whose it is.
+        tenant: Tenant, fixed;
+        /// Which queue it stands in. Queues are shared by all tenants of a store.
+        queue: Arc<str>, fixed;
+        /// What does it: `pipeline`, or the name of a handler.
+        handler: Arc<str>, fixed;
+        /// The account that pays for it.
+        account: Option<Arc<str>>, fixed;
+        /// The input, JSON.
+        args: Arc<str>, fixed;
+        /// What the handler needs beside the input (the digest of a pipeline).
+        spec: Option<Arc<str>>, fixed;
+        /// When it was enqueued.
+        created_at: Millis, fixed;
+        /// Where it stands.
+        state: JobState;
+        /// Its place among the jobs of its queue and state: see [`Job::order`].
+        ord: i64;
+        /// 0 is served first, 255 last.
+        priority: i64;
+        /// Not before this.
+        run_at: Millis;
+        /// Attempts that were started and not given back.
+        attempt: i64;
+        /// Attempts that may be started.
+        max_attempts: i64;
+        /// Leases that ran out since the last sign of progress.
+        crashes: i64;
+        /// Grows with every lease.
+        fence: i64;
+        /// Who has the lease.
+        worker: Option<Arc<str>>;
+        /// When the lease runs out.
+        lease_until: Option<Millis>;
+        /// The hold that pays for it, until it ends.
+        hold: Option<HoldId>;
+        /// Whether somebody asked to call it off while it runs.
+        cancel: bool;
+        /// What a done job gave back, JSON.
+        result: Option<Arc<str>>;
+        /// Why it failed last, an error as JSON.
+        error: Option<Arc<str>>;
+        /// How far it is, JSON.
+        progress: Option<Arc<str>>;
+        /// What it cost.
+        captured: MicroCredits;
+        /// When a worker first took it.
+        started_at: Option<Millis>;
+        /// When it ended.
+        ended_at: Option<Millis>;
+    }
+    key(id: JobId)
+    group(queue: Arc<str>, state: JobState) when |job| !job.state.ended();
+    open "state IN ('scheduled', 'ready', 'leased')";
+    rank ord;
+    lock true
+}
+
+impl Job {
+    /// The integer by which the jobs of one queue and state are ordered: ready ones by priority and
+    /// then by time, scheduled ones by the time they are due, leased ones by the end of the lease.
+    pub fn order(state: JobState, priority: i64, run_at: Millis, lease_until: Option<Millis>) -> i64 {
+        // 47 bits hold milliseconds until the year 6429.
+        const TIME: i64 = (1 << 47) - 1;
+        match state {
+            JobState::Ready => (priority.clamp(0, 255) << 47) | run_at.0.clamp(0, TIME),
+            JobState::Leased => lease_until.unwrap_or(Millis::ZERO).0,
+            _ => run_at.0,
+        }
+    }
+
+    /// The job in another state, with everything that follows from it.
+    pub(super) fn moved(&self, state: JobState, now: Millis) -> Job {
+        let mut job = self.clone();
+        job.state = state;
+        if state != JobState::Leased {
+            job.worker = None;
+            job.lease_until = None;
+        }
+        if state.ended() {
+            job.ended_at = Some(now);
+            job.hold = None;
+        }
+        job
+    }
+
+    /// Brings the order up to date with the other fields.
+    pub(super) fn placed(mut self) -> Job {
+        self.ord = Job::order(self.state, self.priority, self.run_at, self.lease_until);
+        self
+    }
+}
+
+/// The tables of this room, for both databases.
+pub const DDL: &[&str] = &[
+    "CREATE TABLE levqor_job (
+        id TEXT NOT NULL PRIMARY KEY,
+        tenant TEXT NOT NULL,
+        queue TEXT NOT NULL,
+        handler TEXT NOT NULL,
+        account TEXT,
+        args TEXT NOT NULL,
+        spec TEXT,
+        created_at BIGINT NOT NULL,
+        state TEXT NOT NULL,
+        ord BIGINT NOT NULL,
+        priority BIGINT NOT NULL,
+        run_at BIGINT NOT NULL,
+        attempt BIGINT NOT NULL,
+        max_attempts BIGINT NOT NULL,
+        crashes BIGINT NOT NULL,
+        fence BIGINT NOT NULL,
+        worker TEXT,
+        lease_until BIGINT,
+        hold TEXT,
+        cancel BIGINT NOT NULL,
+        result TEXT,
+        error TEXT,
+        progress TEXT,
+        captured BIGINT NOT NULL,
+        started_at BIGINT,
+        ended_at BIGINT
+    )",
+    "CREATE INDEX levqor_job_live ON levqor_job (queue, state, ord, id) WHERE state IN ('scheduled', 'ready', 'leased')",
+    "CREATE INDEX levqor_job_dead ON levqor_job (tenant, created_at, id) WHERE state = 'dead'",
+    "CREATE INDEX levqor_job_list ON levqor_job (tenant, created_at, id)",
+    "CREATE INDEX levqor_job_account ON levqor_job (tenant, account, created_at, id) WHERE account IS NOT NULL",
+    "CREATE TABLE levqor_journal (
+        job TEXT NOT NULL,
+        path TEXT NOT NULL,
+        status TEXT NOT NULL,
+        attempts BIGINT NOT NULL,
+        output TEXT,
+        error TEXT,
+        started_at BIGINT NOT NULL,
+        ended_at BIGINT,
+        PRIMARY KEY (job, path)
+    )",
+];

@@ -1,0 +1,166 @@
+use super::{Answer, Batch, IdemRow, Key, Op, Receipt, Rows, topic};
+use crate::credits::{self, LedgerOp, Overage};
+use crate::error::{Error, ErrorKind, Result};
+use crate::jobs::{self, Ended, JobState, QueueAnswer, QueueOp};
+use crate::records;
+use crate::table::{Step, Stop};
+use crate::types::{Millis, Tenant};
+use crate::usage;
+
+/// Carries out a batch over the rows: the whole of it, or nothing.
+///
+/// `Err(Stop::Missing)` means that rows have to be loaded and the batch applied again; nothing was
+/// changed. `Ok(Err(e))` means that the batch was refused: nothing was changed either, but for the
+/// note under its idempotency key that makes a business failure repeat itself.
+///
+/// `stripe` picks the system accounts that the ledger books against.
+pub fn apply(rows: &mut Rows, batch: &Batch, stripe: u16) -> Step<Result<Receipt>> {
+    if let Some(key) = &batch.key
+        && let Some(old) = rows.idem.get(&(batch.tenant.clone(), key.text.clone()))?
+    {
+        return Ok(replay(&old, key));
+    }
+    let mark = rows.mark();
+    match operate(rows, batch, stripe) {
+        Ok(receipt) => {
+            if let Some(key) = &batch.key {
+                let text = serde_json::to_string(&receipt).map_err(|e| Error::internal(format!("a receipt cannot be written: {e}")))?;
+                rows.idem.insert(note(batch, key, format!("{{\"ok\":{text}}}")));
+            }
+            Ok(Ok(receipt))
+        }
+        Err(Stop::Missing) => {
+            rows.rollback(&mark);
+            Err(Stop::Missing)
+        }
+        Err(Stop::Refused(e)) => {
+            rows.rollback(&mark);
+            if let Some(key) = batch.key.as_ref().filter(|_| sticks(&e)) {
+                rows.idem.insert(note(batch, key, format!("{{\"err\":{}}}", e.to_json())));
+            }
+            Ok(Err(e))
+        }
+    }
+}
+
+/// Business failures repeat themselves under their key; wrong input and faults of ours do not.
+fn sticks(e: &Error) -> bool {
+    matches!(e.kind(), ErrorKind::Insufficient | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Denied)
+}
+
+fn note(batch: &Batch, key: &Key, outcome: String) -> IdemRow {
+    IdemRow {
+        tenant: batch.tenant.clone(),
+        key: key.text.clone(),
+        fingerprint: key.fingerprint.clone(),
+        outcome: outcome.into(),
+        recorded_at: batch.now,
+    }
+}
+
+fn replay(old: &IdemRow, key: &Key) -> Result<Receipt> {
+    if old.fingerprint != key.fingerprint {
+        return Err(Error::conflict("idempotency.mismatch", format!("the idempotency key `{}` was used with another payload", key.text))
+            .hint("use a new key for a new request, and the same payload when repeating one"));
+    }
+    let corrupt = || Error::new(ErrorKind::Corrupt, "idempotency.corrupt", format!("what came of the key `{}` cannot be read", key.text));
+    let outcome: serde_json::Value = serde_json::from_str(&old.outcome).map_err(|_| corrupt())?;
+    if let Some(e) = outcome.get("err") {
+        return Err(Error::from_json(e));
+    }
+    let receipt = outcome.get("ok").cloned().ok_or_else(corrupt)?;
+    let receipt: Receipt = serde_json::from_value(receipt).map_err(|_| corrupt())?;
+    Ok(Receipt { replayed: true, ..receipt })
+}
+
+/// Asks ahead for what the batch surely needs.
+pub fn wants(rows: &mut Rows, batch: &Batch) {
+    if let Some(key) = &batch.key {
+        rows.idem.want((batch.tenant.clone(), key.text.clone()));
+    }
+    for op in &batch.ops {
+        match op {
+            Op::Ledger(op) => credits::wants(&mut rows.ledger, &batch.tenant, op),
+            Op::Queue(op) => jobs::wants(&mut rows.jobs, op),
+            Op::Journal(op) => {
+                rows.jobs.want((op.job.clone(),));
+                op.rows.iter().for_each(|r| rows.journal.want((r.job.clone(), r.path.clone())));
+            }
+            Op::Record(op) => {
+                let (records::RecordOp::Put { kind, name, .. } | records::RecordOp::Delete { kind, name, .. }) = op;
+                rows.records.want((batch.tenant.clone(), kind.clone(), name.clone()));
+            }
+            Op::Usage(new) => rows.usage.want((batch.tenant.clone(), new.source.clone(), new.id.clone())),
+        }
+    }
+}
+
+fn operate(rows: &mut Rows, batch: &Batch, stripe: u16) -> Step<Receipt> {
+    let mut answers = Vec::with_capacity(batch.ops.len());
+    let mut wakes = Vec::new();
+    for op in &batch.ops {
+        let answer = match op {
+            Op::Ledger(op) => Answer::Ledger(credits::apply(&mut rows.ledger, &batch.tenant, op, batch.now, stripe)?),
+            Op::Queue(op) => {
+                let mut ended = Vec::new();
+                let answer = jobs::apply(&mut rows.jobs, &batch.tenant, op, batch.now, &mut ended)?;
+                for end in &ended {
+                    settle_hold(rows, end, batch.now, stripe)?;
+                    wakes.push(topic::job(&end.job));
+                }
+                wake_for(op, &answer, &mut wakes);
+                Answer::Queue(answer)
+            }
+            Op::Journal(op) => {
+                jobs::journal(&mut rows.jobs, &mut rows.journal, op)?;
+                wakes.push(topic::job(&op.job));
+                Answer::Ok
+            }
+            Op::Record(op) => Answer::Record(records::apply(&mut rows.records, &batch.tenant, op, batch.now)?),
+            Op::Usage(new) => Answer::Usage(usage::apply(&mut rows.usage, &batch.tenant, new, batch.now)?),
+        };
+        answers.push(answer);
+    }
+    wakes.sort_unstable();
+    wakes.dedup();
+    Ok(Receipt { answers, replayed: false, wakes })
+}
+
+fn wake_for(op: &QueueOp, answer: &QueueAnswer, wakes: &mut Vec<String>) {
+    match (op, answer) {
+        (QueueOp::Lease(_) | QueueOp::Heartbeat { .. }, _) => {}
+        (QueueOp::Progress { job, .. }, _) => wakes.push(topic::job(job)),
+        (_, QueueAnswer::Job(job)) => {
+            wakes.push(topic::job(&job.id));
+            if job.state == JobState::Ready {
+                wakes.push(topic::queue(&job.queue));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// A job that ended takes its hold with it: captured as it says, the rest released, in the same commit.
+fn settle_hold(rows: &mut Rows, end: &Ended, now: Millis, stripe: u16) -> Step<()> {
+    let Some(job) = rows.jobs.get(&(end.job.clone(),))? else { return Ok(()) };
+    let Some(hold) = &end.hold else { return Ok(()) };
+    let op = match &end.capture {
+        Some(amount) if *amount != Some(crate::types::MicroCredits::ZERO) => {
+            LedgerOp::Capture { hold: hold.clone(), amount: *amount, last: true, overage: Overage::Reject, txn: crate::types::TxnId::new(now) }
+        }
+        _ => LedgerOp::Release { hold: hold.clone() },
+    };
+    let tenant: Tenant = job.tenant.clone();
+    match credits::apply(&mut rows.ledger, &tenant, &op, now, stripe) {
+        Ok(answer) => {
+            let captured = answer.captured();
+            if captured.0 != 0 {
+                rows.jobs.put(jobs::Job { captured, ..(*job).clone() })?;
+            }
+            Ok(())
+        }
+        // The host settled the hold itself, or it ran out: nothing is left to settle.
+        Err(Stop::Refused(e)) if e.kind() == ErrorKind::Conflict || e.kind() == ErrorKind::NotFound => Ok(()),
+        Err(stop) => Err(stop),
+    }
+}

@@ -1,0 +1,107 @@
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::credits::{Account, Entry, Grant, Hold};
+use crate::error::Result;
+use crate::jobs::{Job, JobState, JournalRow};
+use crate::records::Record;
+use crate::types::{JobId, Millis, Tenant};
+
+/// What a store lets read, by domain.
+#[derive(Clone)]
+pub struct Reads {
+    /// Credits.
+    pub ledger: Arc<dyn LedgerRead>,
+    /// Jobs.
+    pub queue: Arc<dyn QueueRead>,
+    /// Steps of runs.
+    pub journal: Arc<dyn JournalRead>,
+    /// Documents.
+    pub records: Arc<dyn RecordRead>,
+}
+
+/// An account with everything that its balance depends on.
+#[derive(Clone, Debug, Default)]
+pub struct LedgerView {
+    /// The account; `None` if nothing was ever booked on it.
+    pub account: Option<Arc<Account>>,
+    /// Its open grants.
+    pub grants: Vec<Arc<Grant>>,
+    /// Its open holds.
+    pub holds: Vec<Arc<Hold>>,
+}
+
+/// Which part of a long list.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// Only what comes behind this (the last key of the page before).
+    pub after: Option<String>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Default for Page {
+    fn default() -> Self {
+        Page { after: None, limit: 50 }
+    }
+}
+
+/// Reads credits.
+#[async_trait]
+pub trait LedgerRead: Send + Sync + 'static {
+    /// An account with its open grants and holds.
+    async fn account(&self, tenant: &Tenant, owner: &str) -> Result<LedgerView>;
+
+    /// Entries of an account booked in `[from, to)`, oldest first, with a version greater than `after`.
+    async fn entries(&self, tenant: &Tenant, owner: &str, span: (Millis, Millis), after: i64, limit: usize) -> Result<Vec<Arc<Entry>>>;
+
+    /// Accounts of a tenant by name, system accounts included: for totals.
+    async fn accounts(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<Account>>>;
+
+    /// Everything of the ledger of a tenant, for an audit.
+    async fn everything(&self, tenant: &Tenant) -> Result<crate::credits::LedgerRows>;
+}
+
+/// Which jobs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobFilter {
+    /// In this state.
+    pub state: Option<JobState>,
+    /// In this queue.
+    pub queue: Option<String>,
+    /// Of this account.
+    pub account: Option<String>,
+    /// With this handler.
+    pub handler: Option<String>,
+}
+
+/// Reads jobs.
+#[async_trait]
+pub trait QueueRead: Send + Sync + 'static {
+    /// A job by its id.
+    async fn job(&self, tenant: &Tenant, id: &JobId) -> Result<Option<Arc<Job>>>;
+
+    /// Jobs, newest first.
+    async fn jobs(&self, tenant: &Tenant, filter: &JobFilter, page: &Page) -> Result<Vec<Arc<Job>>>;
+
+    /// How many jobs stand in each queue and state, live and dead ones; done ones are not counted.
+    async fn counts(&self, tenant: &Tenant) -> Result<Vec<(String, JobState, u64)>>;
+}
+
+/// Reads journals.
+#[async_trait]
+pub trait JournalRead: Send + Sync + 'static {
+    /// The steps of a run, in the order of their start.
+    async fn steps(&self, job: &JobId) -> Result<Vec<Arc<JournalRow>>>;
+}
+
+/// Reads documents.
+#[async_trait]
+pub trait RecordRead: Send + Sync + 'static {
+    /// A document, expired or not.
+    async fn record(&self, tenant: &Tenant, kind: &str, name: &str) -> Result<Option<Arc<Record>>>;
+
+    /// The documents of a kind, by name.
+    async fn records(&self, tenant: &Tenant, kind: &str, page: &Page) -> Result<Vec<Arc<Record>>>;
+}

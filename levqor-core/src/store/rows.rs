@@ -1,0 +1,108 @@
+use super::IdemRow;
+use crate::credits::{self, LedgerRows};
+use crate::jobs::{self, JournalRow, QueueRows};
+use crate::records::{self, Record};
+use crate::table::Table;
+use crate::usage::{self, Usage};
+
+/// Every table.
+pub struct Rows {
+    /// Idempotency keys.
+    pub idem: Table<IdemRow>,
+    /// Credits.
+    pub ledger: LedgerRows,
+    /// Jobs.
+    pub jobs: QueueRows,
+    /// Steps of runs.
+    pub journal: Table<JournalRow>,
+    /// Documents.
+    pub records: Table<Record>,
+    /// Usage events.
+    pub usage: Table<Usage>,
+}
+
+/// Does the same to every table of [`Rows`], in the order in which they are locked and written.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! each_table {
+    ($rows:expr, |$t:ident| $do:expr) => {{
+        let r = $rows;
+        { let $t = &mut r.idem; $do; }
+        { let $t = &mut r.jobs; $do; }
+        { let $t = &mut r.ledger.accounts; $do; }
+        { let $t = &mut r.ledger.grants; $do; }
+        { let $t = &mut r.ledger.holds; $do; }
+        { let $t = &mut r.ledger.slices; $do; }
+        { let $t = &mut r.ledger.txns; $do; }
+        { let $t = &mut r.ledger.entries; $do; }
+        { let $t = &mut r.journal; $do; }
+        { let $t = &mut r.records; $do; }
+        { let $t = &mut r.usage; $do; }
+    }};
+}
+
+pub(crate) use each_table;
+
+/// Where the undo log of every table stood.
+#[derive(Clone, Debug)]
+pub struct Mark(Vec<usize>);
+
+impl Rows {
+    /// Tables that are everything there is.
+    pub fn complete() -> Self {
+        Rows {
+            idem: Table::complete(),
+            ledger: LedgerRows::complete(),
+            jobs: Table::complete(),
+            journal: Table::complete(),
+            records: Table::complete(),
+            usage: Table::complete(),
+        }
+    }
+
+    /// Tables that hold what is loaded into them.
+    pub fn partial() -> Self {
+        Rows {
+            idem: Table::partial(),
+            ledger: LedgerRows::partial(),
+            jobs: Table::partial(),
+            journal: Table::partial(),
+            records: Table::partial(),
+            usage: Table::partial(),
+        }
+    }
+
+    /// Where the undo logs stand.
+    pub fn mark(&mut self) -> Mark {
+        let mut mark = Vec::with_capacity(11);
+        each_table!(self, |t| mark.push(t.mark()));
+        Mark(mark)
+    }
+
+    /// Undoes every change since the mark.
+    pub fn rollback(&mut self, mark: &Mark) {
+        let mut marks = mark.0.iter();
+        each_table!(self, |t| t.rollback(marks.next().copied().unwrap_or(0)));
+    }
+
+    /// The changes stand.
+    pub fn settle(&mut self) {
+        each_table!(self, |t| t.settle());
+    }
+}
+
+/// Every table's DDL, in the order of creation: the first migration.
+pub const DDL: &[&[&str]] = &[
+    &["CREATE TABLE levqor_idem (
+        tenant TEXT NOT NULL,
+        key TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        outcome TEXT NOT NULL,
+        recorded_at BIGINT NOT NULL,
+        PRIMARY KEY (tenant, key)
+    )"],
+    credits::DDL,
+    jobs::DDL,
+    records::DDL,
+    usage::DDL,
+];
