@@ -5,6 +5,7 @@ pub mod clock;
 pub mod connector;
 pub mod error;
 pub mod jobs;
+pub mod json;
 pub mod layers;
 pub mod limits;
 pub mod transport;
