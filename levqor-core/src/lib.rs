@@ -8,5 +8,6 @@ pub mod jobs;
 pub mod json;
 pub mod layers;
 pub mod limits;
+pub mod pipeline;
 pub mod transport;
 pub mod types;
