@@ -26,7 +26,7 @@ pub struct Tat(u64);
 impl Tat {
     /// The word for a theoretical arrival time of `ms` milliseconds and `ticks` ticks.
     fn new(ms: i64, ticks: i64, spent: bool) -> Self {
-        debug_assert!(ms >= 0 && ms < 1 << MILLISECOND_BITS && ticks >= 0 && ticks < 1 << FRACTION_BITS);
+        debug_assert!((0..1 << MILLISECOND_BITS).contains(&ms) && (0..1 << FRACTION_BITS).contains(&ticks));
         Tat((ms.cast_unsigned() << FRACTION_BITS) | ticks.cast_unsigned() | if spent { SPENT } else { 0 })
     }
 

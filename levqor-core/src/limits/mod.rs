@@ -21,7 +21,7 @@ pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
 pub use gcra::{Gcra, Tat};
 pub use headers::HeaderStyle;
 pub use policy::{Algorithmic, Op, Reason, Rule, Standing, State, Verdict};
-pub(crate) use policy::{Judgement, apply, instant, judge, verdict};
+pub(crate) use policy::{Asked, Judgement, apply, instant, judge, verdict};
 pub(crate) use port::check_asks;
 pub use port::{Ask, AskOutcome, Decision, Limits, MAX_ASKS, MAX_KEY};
 pub use quota::{Algorithm, MAX_LIMIT, MAX_LOGGED, MAX_PERIOD, Quota};

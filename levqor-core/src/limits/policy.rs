@@ -142,29 +142,32 @@ pub(crate) struct Judgement {
     pub(crate) reason: Option<Reason>,
 }
 
-/// Judges an ask under an algorithm of a given capacity. `blocked_until` is zero for a key that is not.
-pub(crate) fn judge<A: Algorithmic>(
-    a: &A,
-    capacity: i64,
-    state: &A::State,
-    op: Op,
-    cost: i64,
-    blocked_until: i64,
-    now: i64,
-) -> Judgement {
-    if !op.can_refuse() {
+/// What is asked of one key at an instant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) op: Op,
+    pub(crate) cost: i64,
+    /// Until when the key is blocked; zero if it is not.
+    pub(crate) blocked_until: i64,
+    pub(crate) now: i64,
+}
+
+/// Judges what is asked under an algorithm of a given capacity.
+#[inline]
+pub(crate) fn judge<A: Algorithmic>(a: &A, capacity: i64, state: &A::State, asked: Asked) -> Judgement {
+    if !asked.op.can_refuse() {
         return Judgement { wait: 0, reason: None };
     }
-    if cost > capacity {
+    if asked.cost > capacity {
         return Judgement {
             wait: 0,
             reason: Some(Reason::TooCostly),
         };
     }
-    let wait = a.wait(state, cost, now);
-    if blocked_until > now {
+    let wait = a.wait(state, asked.cost, asked.now);
+    if asked.blocked_until > asked.now {
         Judgement {
-            wait: wait.max(blocked_until - now),
+            wait: wait.max(asked.blocked_until - asked.now),
             reason: Some(Reason::Blocked),
         }
     } else {
@@ -176,10 +179,11 @@ pub(crate) fn judge<A: Algorithmic>(
 }
 
 /// Does what was asked. Blocks are not part of an algorithm's state and are the caller's to keep.
-pub(crate) fn apply<A: Algorithmic>(a: &A, state: &mut A::State, op: Op, cost: i64, now: i64) {
-    match op {
-        Op::Take | Op::Penalty if cost > 0 => a.charge(state, cost, now),
-        Op::Refund if cost > 0 => a.charge(state, -cost, now),
+#[inline]
+pub(crate) fn apply<A: Algorithmic>(a: &A, state: &mut A::State, asked: Asked) {
+    match asked.op {
+        Op::Take | Op::Penalty if asked.cost > 0 => a.charge(state, asked.cost, asked.now),
+        Op::Refund if asked.cost > 0 => a.charge(state, -asked.cost, asked.now),
         Op::Reset => *state = A::State::default(),
         _ => {}
     }
@@ -250,13 +254,18 @@ impl Rule {
     /// ```
     pub fn decide(&self, state: State, op: Op, cost: u32, now: Millis) -> (Verdict, State) {
         let mut state = if self.owns(&state) { state } else { self.unseen() };
-        let (cost, now) = (i64::from(cost), instant(now));
+        let asked = Asked {
+            op,
+            cost: i64::from(cost),
+            blocked_until: 0,
+            now: instant(now),
+        };
         let verdict = each!(self, &mut state, |a, s| {
-            let judgement = judge(a, self.capacity(), s, op, cost, 0, now);
+            let judgement = judge(a, self.capacity(), s, asked);
             if judgement.reason.is_none() {
-                apply(a, s, op, cost, now);
+                apply(a, s, asked);
             }
-            verdict(judgement, a.look(s, now))
+            verdict(judgement, a.look(s, asked.now))
         });
         (verdict, state)
     }

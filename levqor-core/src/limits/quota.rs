@@ -153,14 +153,23 @@ impl Quota {
     }
 
     /// The same quota divided among `shares` that do not see each other; never less than one unit each,
-    /// unless there was none.
+    /// unless there was none. Rounded down, and to three leading digits where no other part can be counted
+    /// exactly.
     #[must_use]
     pub fn share(self, shares: u32) -> Self {
         let part = |n: u32| (n / shares.max(1)).max(n.min(1));
-        Quota {
+        let of = |limit: u32| Quota {
             burst: self.burst.map(part),
-            ..Quota::new(part(self.limit), self.period).algorithm(self.algorithm)
-        }
+            ..Quota::new(limit, self.period).algorithm(self.algorithm)
+        };
+        let exact = part(self.limit);
+        let step = 10_u32.pow(exact.checked_ilog10().unwrap_or(0).saturating_sub(2));
+        // A million per period is exact whatever the period.
+        [exact, exact / step * step, exact.min(1_000_000)]
+            .into_iter()
+            .map(of)
+            .find(|q| q.check().is_ok())
+            .unwrap_or(self)
     }
 
     /// Whether it can be counted exactly. Every refusal has the code `limits.invalid_quota`.
@@ -596,6 +605,8 @@ mod tests {
         assert_eq!(Quota::per_minute(60).burst(10).share(4), Quota::per_minute(15).burst(2));
         assert_eq!(Quota::per_minute(3).share(4), Quota::per_minute(1));
         assert_eq!(Quota::per_minute(0).share(4), Quota::per_minute(0));
+        // A third of it has no exact interval, so it is rounded until it has.
+        assert_eq!(Quota::per_second(20_000_000).share(3), Quota::per_second(6_660_000));
     }
 
     proptest! {

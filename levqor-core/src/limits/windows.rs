@@ -246,13 +246,13 @@ impl SlidingLog {
     }
 
     /// Whether the clock was set back by more than the period since the last entry.
-    fn from_the_future(&self, state: &Log, now: i64) -> bool {
+    fn outruns(&self, state: &Log, now: i64) -> bool {
         state.entries.back().is_some_and(|(at, _)| *at > now + self.period)
     }
 
     /// Forgets what no longer counts.
     fn prune(&self, state: &mut Log, now: i64) {
-        if self.from_the_future(state, now) {
+        if self.outruns(state, now) {
             state.entries = VecDeque::from([(now, state.used)]);
         }
         let gone = now - self.period;
@@ -272,7 +272,7 @@ impl Algorithmic for SlidingLog {
         if over <= 0 {
             return 0;
         }
-        if self.from_the_future(state, now) {
+        if self.outruns(state, now) {
             return self.period;
         }
         for (at, n) in self.counting(state, now) {
@@ -310,7 +310,7 @@ impl Algorithmic for SlidingLog {
 
     fn look(&self, state: &Log, now: i64) -> Standing {
         let used = self.used(state, now);
-        let last = if self.from_the_future(state, now) {
+        let last = if self.outruns(state, now) {
             now
         } else {
             state.entries.back().map_or(0, |(at, _)| *at)

@@ -13,8 +13,8 @@ use async_trait::async_trait;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{
-    Algorithmic, Ask, Decision, Fingerprint, Fingerprinter, Fixed, Judgement, Limits, Log, Op, Quota, Rule, Sliding, Standing,
-    Tat, Verdict, apply, check_asks, instant, judge, verdict,
+    Algorithmic, Ask, Asked, Decision, Fingerprint, Fingerprinter, Fixed, Judgement, Limits, Log, Op, Quota, Rule, Sliding,
+    Standing, Tat, Verdict, apply, check_asks, instant, judge, verdict,
 };
 use crate::types::{Millis, Tenant};
 
@@ -188,40 +188,39 @@ impl MemoryLimits {
     /// assert_eq!((0..9).filter(|_| limits.take_one(&login, b"user-1", 1, now).admitted).count(), 5);
     /// ```
     pub fn take_one(&self, prepared: &Prepared, key: &[u8], cost: u32, now: Millis) -> Verdict {
-        let (cost, now) = (i64::from(cost), instant(now));
+        let now = instant(now);
         let usage = prepared.usage.of(key);
         let mut tables = self.lock(shard_of(usage));
-        let blocked_until = if self.blocked.load(Ordering::Acquire) == 0 {
-            0
-        } else {
-            self.blocked_until(prepared.block.of(key), now)
+        let blocked_until = match self.blocked.load(Ordering::Acquire) {
+            0 => 0,
+            _ => self.blocked_until(prepared.block.of(key), now),
         };
+        let asked = Asked {
+            op: Op::Take,
+            cost: i64::from(cost),
+            blocked_until,
+            now,
+        };
+        let capacity = prepared.capacity;
         let found = match &prepared.rule {
-            Rule::Gcra(a) => take_found(a, tables.gcra.get_mut(&usage), prepared.capacity, cost, blocked_until, now),
-            Rule::FixedWindow(a) => take_found(a, tables.fixed.get_mut(&usage), prepared.capacity, cost, blocked_until, now),
-            Rule::SlidingWindow(a) => take_found(a, tables.sliding.get_mut(&usage), prepared.capacity, cost, blocked_until, now),
-            Rule::SlidingLog(a) => take_found(
-                &Boxed(a),
-                tables.log.get_mut(&usage),
-                prepared.capacity,
-                cost,
-                blocked_until,
-                now,
-            ),
+            Rule::Gcra(a) => take_found(a, tables.gcra.get_mut(&usage), capacity, asked),
+            Rule::FixedWindow(a) => take_found(a, tables.fixed.get_mut(&usage), capacity, asked),
+            Rule::SlidingWindow(a) => take_found(a, tables.sliding.get_mut(&usage), capacity, asked),
+            Rule::SlidingLog(a) => take_found(&Boxed(a), tables.log.get_mut(&usage), capacity, asked),
         };
-        found.unwrap_or_else(|| self.take_unseen(&mut tables, prepared, usage, cost, blocked_until, now))
+        found.unwrap_or_else(|| self.take_unseen(&mut tables, prepared, usage, asked))
     }
 
     /// Takes for a key that is not in the tables.
     #[cold]
     #[inline(never)]
-    fn take_unseen(&self, tables: &mut Tables, p: &Prepared, usage: Fingerprint, cost: i64, blocked: i64, now: i64) -> Verdict {
-        let judgement = judge_in(tables, p, usage, Op::Take, cost, blocked, now);
+    fn take_unseen(&self, tables: &mut Tables, p: &Prepared, usage: Fingerprint, asked: Asked) -> Verdict {
+        let judgement = judge_in(tables, p, usage, asked);
         if judgement.reason.is_none() {
-            self.make_room_for(tables, p, usage, Op::Take, now);
-            apply_in(tables, p, usage, Op::Take, cost, now);
+            self.make_room_for(tables, p, usage, asked);
+            apply_in(tables, p, usage, asked);
         }
-        verdict(judgement, look_in(tables, p, usage, now))
+        verdict(judgement, look_in(tables, p, usage, asked.now))
     }
 
     /// Decides several asks in one step, as [`Limits::take`] does, without a future.
@@ -234,6 +233,9 @@ impl MemoryLimits {
             let verdict = self.take_one(&prepared, &ask.key, ask.cost, now);
             return Ok(Decision::new(asks, [verdict], now));
         }
+        let at = now;
+        let now = instant(now);
+        let any_blocked = self.blocked.load(Ordering::Acquire) > 0;
         let pending = asks
             .iter()
             .map(|ask| {
@@ -247,43 +249,44 @@ impl MemoryLimits {
                 })
             })
             .collect::<Result<Vec<_>>>()?;
-        let at = now;
-        let now = instant(now);
         // Shards are locked in the order of their index, each once, so that no two calls wait for each other.
         let mut order: Vec<usize> = pending.iter().map(|p| p.shard).collect();
         order.sort_unstable();
         order.dedup();
         let mut locked: Vec<MutexGuard<'_, Tables>> = order.iter().map(|i| self.lock(*i)).collect();
-        let place = |shard: usize| order.binary_search(&shard).unwrap_or(0);
-
-        let any_blocked = self.blocked.load(Ordering::Acquire) > 0;
-        let judgements: Vec<Judgement> = pending
+        let place = |p: &Pending<'_>| order.binary_search(&p.shard).unwrap_or(0);
+        let asked: Vec<Asked> = pending
             .iter()
-            .map(|p| {
-                let blocked = if any_blocked {
+            .map(|p| Asked {
+                op: p.ask.op,
+                cost: i64::from(p.ask.cost),
+                blocked_until: if any_blocked {
                     self.blocked_until(p.prepared.block.of(&p.ask.key), now)
                 } else {
                     0
-                };
-                let cost = i64::from(p.ask.cost);
-                judge_in(&locked[place(p.shard)], &p.prepared, p.usage, p.ask.op, cost, blocked, now)
+                },
+                now,
             })
+            .collect();
+        let judgements: Vec<Judgement> = pending
+            .iter()
+            .zip(&asked)
+            .map(|(p, asked)| judge_in(&locked[place(p)], &p.prepared, p.usage, *asked))
             .collect();
         if judgements.iter().all(|j| j.reason.is_none()) {
             self.set_blocks(&pending, now)?;
             // All room is made before the first charge, so that no ask makes way for another of its call.
-            for p in &pending {
-                self.make_room_for(&mut locked[place(p.shard)], &p.prepared, p.usage, p.ask.op, now);
+            for (p, asked) in pending.iter().zip(&asked) {
+                self.make_room_for(&mut locked[place(p)], &p.prepared, p.usage, *asked);
             }
-            for p in &pending {
-                let cost = i64::from(p.ask.cost);
-                apply_in(&mut locked[place(p.shard)], &p.prepared, p.usage, p.ask.op, cost, now);
+            for (p, asked) in pending.iter().zip(&asked) {
+                apply_in(&mut locked[place(p)], &p.prepared, p.usage, *asked);
             }
         }
         let verdicts = pending
             .iter()
             .zip(judgements)
-            .map(|(p, j)| verdict(j, look_in(&locked[place(p.shard)], &p.prepared, p.usage, now)));
+            .map(|(p, j)| verdict(j, look_in(&locked[place(p)], &p.prepared, p.usage, now)));
         Ok(Decision::new(asks, verdicts, at))
     }
 
@@ -344,8 +347,8 @@ impl MemoryLimits {
     }
 
     /// Makes room for a key that will be new to a full shard.
-    fn make_room_for(&self, tables: &mut Tables, p: &Prepared, key: Fingerprint, op: Op, now: i64) {
-        if tables.len() < self.cap || !matches!(op, Op::Take | Op::Penalty) {
+    fn make_room_for(&self, tables: &mut Tables, p: &Prepared, key: Fingerprint, asked: Asked) {
+        if tables.len() < self.cap || !matches!(asked.op, Op::Take | Op::Penalty) {
             return;
         }
         let known = match &p.rule {
@@ -355,7 +358,7 @@ impl MemoryLimits {
             Rule::SlidingLog(_) => tables.log.contains_key(&key),
         };
         if !known {
-            self.make_room(tables, now);
+            self.make_room(tables, asked.now);
         }
     }
 
@@ -415,78 +418,62 @@ fn shard_of(key: Fingerprint) -> usize {
 
 /// Takes for a key that is in its table.
 #[inline]
-fn take_found<A: Algorithmic>(
-    a: &A,
-    state: Option<&mut A::State>,
-    capacity: i64,
-    cost: i64,
-    blocked: i64,
-    now: i64,
-) -> Option<Verdict> {
+fn take_found<A: Algorithmic>(a: &A, state: Option<&mut A::State>, capacity: i64, asked: Asked) -> Option<Verdict> {
     let state = state?;
-    let judgement = judge(a, capacity, state, Op::Take, cost, blocked, now);
+    let judgement = judge(a, capacity, state, asked);
     if judgement.reason.is_none() {
-        apply(a, state, Op::Take, cost, now);
+        apply(a, state, asked);
     }
-    Some(verdict(judgement, a.look(state, now)))
+    Some(verdict(judgement, a.look(state, asked.now)))
 }
 
-fn judge_in(tables: &Tables, p: &Prepared, key: Fingerprint, op: Op, cost: i64, blocked: i64, now: i64) -> Judgement {
-    fn with<A: Algorithmic>(
-        a: &A,
-        table: &Table<A::State>,
-        key: Fingerprint,
-        c: i64,
-        op: Op,
-        cost: i64,
-        b: i64,
-        now: i64,
-    ) -> Judgement {
-        match table.get(&key) {
-            Some(state) => judge(a, c, state, op, cost, b, now),
-            None => judge(a, c, &A::State::default(), op, cost, b, now),
+fn judge_in(tables: &Tables, p: &Prepared, key: Fingerprint, asked: Asked) -> Judgement {
+    fn with<A: Algorithmic>(a: &A, state: Option<&A::State>, capacity: i64, asked: Asked) -> Judgement {
+        match state {
+            Some(state) => judge(a, capacity, state, asked),
+            None => judge(a, capacity, &A::State::default(), asked),
         }
     }
     match &p.rule {
-        Rule::Gcra(a) => with(a, &tables.gcra, key, p.capacity, op, cost, blocked, now),
-        Rule::FixedWindow(a) => with(a, &tables.fixed, key, p.capacity, op, cost, blocked, now),
-        Rule::SlidingWindow(a) => with(a, &tables.sliding, key, p.capacity, op, cost, blocked, now),
-        Rule::SlidingLog(a) => with(&Boxed(a), &tables.log, key, p.capacity, op, cost, blocked, now),
-    }
-}
-
-fn apply_in(tables: &mut Tables, p: &Prepared, key: Fingerprint, op: Op, cost: i64, now: i64) {
-    match &p.rule {
-        Rule::Gcra(a) => apply_to(a, &mut tables.gcra, key, op, cost, now),
-        Rule::FixedWindow(a) => apply_to(a, &mut tables.fixed, key, op, cost, now),
-        Rule::SlidingWindow(a) => apply_to(a, &mut tables.sliding, key, op, cost, now),
-        Rule::SlidingLog(a) => apply_to(&Boxed(a), &mut tables.log, key, op, cost, now),
+        Rule::Gcra(a) => with(a, tables.gcra.get(&key), p.capacity, asked),
+        Rule::FixedWindow(a) => with(a, tables.fixed.get(&key), p.capacity, asked),
+        Rule::SlidingWindow(a) => with(a, tables.sliding.get(&key), p.capacity, asked),
+        Rule::SlidingLog(a) => with(&Boxed(a), tables.log.get(&key), p.capacity, asked),
     }
 }
 
 fn look_in(tables: &Tables, p: &Prepared, key: Fingerprint, now: i64) -> Standing {
-    fn with<A: Algorithmic>(a: &A, table: &Table<A::State>, key: Fingerprint, now: i64) -> Standing {
-        match table.get(&key) {
+    fn with<A: Algorithmic>(a: &A, state: Option<&A::State>, now: i64) -> Standing {
+        match state {
             Some(state) => a.look(state, now),
             None => a.look(&A::State::default(), now),
         }
     }
     match &p.rule {
-        Rule::Gcra(a) => with(a, &tables.gcra, key, now),
-        Rule::FixedWindow(a) => with(a, &tables.fixed, key, now),
-        Rule::SlidingWindow(a) => with(a, &tables.sliding, key, now),
-        Rule::SlidingLog(a) => with(&Boxed(a), &tables.log, key, now),
+        Rule::Gcra(a) => with(a, tables.gcra.get(&key), now),
+        Rule::FixedWindow(a) => with(a, tables.fixed.get(&key), now),
+        Rule::SlidingWindow(a) => with(a, tables.sliding.get(&key), now),
+        Rule::SlidingLog(a) => with(&Boxed(a), tables.log.get(&key), now),
+    }
+}
+
+fn apply_in(tables: &mut Tables, p: &Prepared, key: Fingerprint, asked: Asked) {
+    match &p.rule {
+        Rule::Gcra(a) => apply_to(a, &mut tables.gcra, key, asked),
+        Rule::FixedWindow(a) => apply_to(a, &mut tables.fixed, key, asked),
+        Rule::SlidingWindow(a) => apply_to(a, &mut tables.sliding, key, asked),
+        Rule::SlidingLog(a) => apply_to(&Boxed(a), &mut tables.log, key, asked),
     }
 }
 
 /// Does what was asked to a key that may not be in its table yet, and drops it if nothing is left to know.
-fn apply_to<A: Algorithmic>(a: &A, table: &mut Table<A::State>, key: Fingerprint, op: Op, cost: i64, now: i64) {
-    match op {
-        Op::Take | Op::Penalty if cost > 0 => apply(a, table.entry(key).or_default(), op, cost, now),
-        Op::Refund => {
-            if let Some(state) = table.get_mut(&key).filter(|_| cost > 0) {
-                apply(a, state, op, cost, now);
-                if A::idle_at(state) <= now {
+fn apply_to<A: Algorithmic>(a: &A, table: &mut Table<A::State>, key: Fingerprint, asked: Asked) {
+    match asked.op {
+        Op::Take | Op::Penalty if asked.cost > 0 => apply(a, table.entry(key).or_default(), asked),
+        Op::Refund if asked.cost > 0 => {
+            if let Some(state) = table.get_mut(&key) {
+                apply(a, state, asked);
+                if A::idle_at(state) <= asked.now {
                     table.remove(&key);
                 }
             }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, Script, ServerErrorKind};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{Millis, random_bytes};
@@ -128,50 +128,40 @@ impl RedisLink {
 
     /// Runs a script in one round trip; in two after Redis has lost or never seen it.
     pub(super) async fn script<T: FromRedisValue>(&self, script: &Script, parts: &Parts) -> Result<T, Lost> {
-        let cached = parts.command("EVALSHA", script.get_hash().as_bytes());
-        let answer = timeout(self.0.budget, async {
-            let (mut connection, generation) = self.connection().await?;
-            let mut answer = cached.query_async(&mut connection).await;
-            if answer
-                .as_ref()
-                .is_err_and(|e: &RedisError| e.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript))
-            {
-                answer = parts
-                    .command("EVAL", parts.source.as_bytes())
-                    .query_async(&mut connection)
-                    .await;
+        self.run(async |mut connection| {
+            let cached = parts.command("EVALSHA", script.get_hash().as_bytes());
+            match cached.query_async(&mut connection).await {
+                Err(e) if e.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
+                    parts
+                        .command("EVAL", parts.source.as_bytes())
+                        .query_async(&mut connection)
+                        .await
+                }
+                answer => answer,
             }
-            Ok((answer, generation))
         })
-        .await;
-        self.judge(answer)
+        .await
     }
 
     /// Runs one command.
     pub(super) async fn command<T: FromRedisValue>(&self, command: &Cmd) -> Result<T, Lost> {
-        let answer = timeout(self.0.budget, async {
-            let (mut connection, generation) = self.connection().await?;
-            Ok((command.query_async(&mut connection).await, generation))
-        })
-        .await;
-        self.judge(answer)
+        self.run(async |mut connection| command.query_async(&mut connection).await)
+            .await
     }
 
-    #[allow(clippy::type_complexity)]
-    fn judge<T>(
-        &self,
-        answer: Result<Result<(Result<T, RedisError>, u64), Lost>, tokio::time::error::Elapsed>,
-    ) -> Result<T, Lost> {
-        match answer {
-            Ok(Ok((Ok(value), _))) => Ok(value),
-            Ok(Ok((Err(e), generation))) if is_outage(&e) => {
-                self.went_down(Some(generation));
-                Err(Lost::Down)
-            }
-            Ok(Ok((Err(e), _))) => Err(Lost::Refused(e)),
-            Ok(Err(lost)) => Err(lost),
-            Err(_elapsed) => {
-                self.went_down(None);
+    /// Runs something on the connection, within the budget.
+    async fn run<T>(&self, what: impl AsyncFnOnce(MultiplexedConnection) -> Result<T, RedisError>) -> Result<T, Lost> {
+        let deadline = Instant::now() + self.0.budget;
+        let Ok(connected) = timeout_at(deadline, self.connection()).await else {
+            self.went_down(0);
+            return Err(Lost::Down);
+        };
+        let (connection, generation) = connected?;
+        match timeout_at(deadline, what(connection)).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(e)) if !is_outage(&e) => Err(Lost::Refused(e)),
+            Ok(Err(_)) | Err(_) => {
+                self.went_down(generation);
                 Err(Lost::Down)
             }
         }
@@ -192,24 +182,23 @@ impl RedisLink {
             return Err(Lost::Down);
         }
         // Several first calls may connect at once; the last one's connection stays.
-        match self.0.connect().await {
-            Ok(connection) => Ok((connection.clone(), self.0.came_up(connection))),
-            Err(_) => {
-                self.went_down(None);
-                Err(Lost::Down)
-            }
+        if let Ok(connection) = self.0.connect().await {
+            Ok((connection.clone(), self.0.came_up(connection)))
+        } else {
+            self.went_down(0);
+            Err(Lost::Down)
         }
     }
 
-    /// Takes the link down, unless a new connection has come up since `generation`.
-    fn went_down(&self, generation: Option<u64>) {
+    /// Takes the link down, unless a new connection has come up since `generation`; the first is 1.
+    fn went_down(&self, generation: u64) {
         {
             let mut state = self.0.state();
             let current = match &*state {
                 State::New => 0,
                 State::Up { generation, .. } | State::Down { generation, .. } => *generation,
             };
-            if matches!(*state, State::Down { .. }) || generation.is_some_and(|g| g != current) {
+            if matches!(*state, State::Down { .. }) || generation != current {
                 return;
             }
             *state = State::Down {
@@ -232,7 +221,7 @@ impl RedisLink {
             let mut state = self.0.state();
             match &mut *state {
                 State::Down { probing, .. } if !*probing => *probing = true,
-                _ => return,
+                State::New | State::Up { .. } | State::Down { .. } => return,
             }
         }
         let guard = Probing(Arc::downgrade(&self.0));
