@@ -26,8 +26,8 @@ pub struct Standing {
     pub reset_after: i64,
 }
 
-/// What an algorithm must answer. Times are milliseconds, costs are units, both within the ranges that
-/// [`Quota::check`](super::Quota::check) and [`instant`] leave.
+/// What an algorithm must answer. Times are milliseconds from 1970 to 2096, costs are units within what
+/// [`Quota::check`](super::Quota::check) allows.
 pub trait Algorithmic {
     /// What is remembered of a key; its default is a key that was never seen.
     type State: Default + Clone;

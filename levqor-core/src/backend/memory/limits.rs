@@ -121,7 +121,8 @@ impl Default for MemoryLimits {
     }
 }
 
-/// One limit's name and quota, made ready for many keys: the fastest way to ask.
+/// One limit's name and quota, made ready for many keys: the fastest way to ask. Belongs to the limiter that
+/// made it; with another it counts apart and sees none of its blocks.
 #[derive(Clone, Copy, Debug)]
 pub struct Prepared {
     rule: Rule,
