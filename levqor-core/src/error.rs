@@ -335,10 +335,12 @@ impl Error {
         }
     }
 
-    /// The problem document of RFC 9457 (`application/problem+json`).
+    /// The problem document of RFC 9457 (`application/problem+json`). A detail named `type` takes the place
+    /// of our own problem type, where a registered one fits.
     pub fn problem(&self) -> Value {
+        let own = || json!(format!("urn:levqor:error:{}", self.0.code));
         let mut p = json!({
-            "type": format!("urn:levqor:error:{}", self.0.code),
+            "type": self.0.details.get("type").cloned().unwrap_or_else(own),
             "title": self.0.message,
             "status": self.0.kind.status(),
             "code": self.0.code,

@@ -1,5 +1,28 @@
 //! Limits: how much of something may happen in how much time.
+//!
+//! * [`Quota`] says how much and how it is counted; it reads `60/minute burst 10`.
+//! * [`Rule`] is the pure function behind it: state in, `now` in, [`Verdict`] and state out.
+//! * [`Ask`]s go to a [`Limits`] store, which decides all of them in one atomic step; the [`Decision`]
+//!   knows its HTTP headers, its problem document, and how to explain itself.
+//! * [`keys`] finds out who asks, past proxies and within IPv6 networks.
 
+#[cfg(test)]
+pub(crate) mod behaviour;
+mod fingerprint;
+mod gcra;
+mod headers;
+pub mod keys;
+mod policy;
 mod port;
+mod quota;
+mod windows;
 
-pub use port::{Ask, Decision, Limits, Verdict};
+pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
+pub use gcra::{Gcra, Tat};
+pub use headers::HeaderStyle;
+pub use policy::{Algorithmic, Op, Reason, Rule, Standing, State, Verdict};
+pub(crate) use policy::{Asked, Judgement, apply, instant, judge, verdict};
+pub(crate) use port::check_asks;
+pub use port::{Ask, AskOutcome, Decision, Limits, MAX_ASKS, MAX_KEY};
+pub use quota::{Algorithm, MAX_LIMIT, MAX_LOGGED, MAX_PERIOD, Quota};
+pub use windows::{Fixed, FixedWindow, Log, Sliding, SlidingLog, SlidingWindow};

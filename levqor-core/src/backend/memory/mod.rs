@@ -1,5 +1,13 @@
 //! The memory backend: always there, and the executable specification of the others.
 
+mod claims;
+mod limits;
 mod store;
 
+pub use claims::MemoryClaims;
+#[cfg(test)]
+pub(crate) use claims::behaviour as claims_behaviour;
+#[cfg(feature = "redis")]
+pub(crate) use claims::{lost, token};
+pub use limits::{LimitStats, MemoryLimits, Prepared};
 pub use store::MemoryStore;

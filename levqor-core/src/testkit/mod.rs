@@ -1,0 +1,3 @@
+//! What tests need, ours and other people's.
+
+pub mod services;
