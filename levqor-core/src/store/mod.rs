@@ -13,7 +13,7 @@ mod rows;
 pub use apply::{apply, wants};
 pub use batch::{Answer, Batch, IdemRow, Key, Op, Receipt};
 pub use group::{Grouped, run};
-pub use reads::{JobFilter, JournalRead, LedgerRead, LedgerView, Page, QueueRead, Reads, RecordRead};
+pub use reads::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, RecordRead};
 pub use rows::{DDL, Rows};
 
 use std::time::Duration;

@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::credits::{Account, Entry, Grant, Hold};
+use crate::credits::{Account, Entry, LedgerRows};
 use crate::error::Result;
 use crate::jobs::{Job, JobState, JournalRow};
 use crate::records::Record;
@@ -19,17 +19,6 @@ pub struct Reads {
     pub journal: Arc<dyn JournalRead>,
     /// Documents.
     pub records: Arc<dyn RecordRead>,
-}
-
-/// An account with everything that its balance depends on.
-#[derive(Clone, Debug, Default)]
-pub struct LedgerView {
-    /// The account; `None` if nothing was ever booked on it.
-    pub account: Option<Arc<Account>>,
-    /// Its open grants.
-    pub grants: Vec<Arc<Grant>>,
-    /// Its open holds.
-    pub holds: Vec<Arc<Hold>>,
 }
 
 /// Which part of a long list.
@@ -50,8 +39,8 @@ impl Default for Page {
 /// Reads credits.
 #[async_trait]
 pub trait LedgerRead: Send + Sync + 'static {
-    /// An account with its open grants and holds.
-    async fn account(&self, tenant: &Tenant, owner: &str) -> Result<LedgerView>;
+    /// An account; `None` if nothing was ever booked on it.
+    async fn account(&self, tenant: &Tenant, owner: &str) -> Result<Option<Arc<Account>>>;
 
     /// Entries of an account booked in `[from, to)`, oldest first, with a version greater than `after`.
     async fn entries(&self, tenant: &Tenant, owner: &str, span: (Millis, Millis), after: i64, limit: usize) -> Result<Vec<Arc<Entry>>>;
@@ -60,7 +49,7 @@ pub trait LedgerRead: Send + Sync + 'static {
     async fn accounts(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<Account>>>;
 
     /// Everything of the ledger of a tenant, for an audit.
-    async fn everything(&self, tenant: &Tenant) -> Result<crate::credits::LedgerRows>;
+    async fn everything(&self, tenant: &Tenant) -> Result<LedgerRows>;
 }
 
 /// Which jobs.

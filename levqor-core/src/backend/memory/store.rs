@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::jobs::{Job, JobState, JournalRow};
 use crate::records::Record;
 use crate::store::{
-    Batch, JobFilter, JournalRead, LedgerRead, LedgerView, Page, QueueRead, Reads, Receipt, RecordRead, Rows, Store, StoreInfo, Wakes, apply,
+    Batch, JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, Receipt, RecordRead, Rows, Store, StoreInfo, Wakes, apply,
 };
 use crate::table::Stop;
 use crate::types::{JobId, Millis, Tenant};
@@ -73,14 +73,8 @@ impl Store for MemoryStore {
 
 #[async_trait]
 impl LedgerRead for MemoryStore {
-    async fn account(&self, tenant: &Tenant, owner: &str) -> Result<LedgerView> {
-        let rows = self.lock();
-        let group = (tenant.clone(), owner.into());
-        Ok(LedgerView {
-            account: rows.ledger.accounts.peek(&group).cloned(),
-            grants: rows.ledger.grants.peek_group(&group).cloned().collect(),
-            holds: rows.ledger.holds.peek_group(&group).cloned().collect(),
-        })
+    async fn account(&self, tenant: &Tenant, owner: &str) -> Result<Option<Arc<Account>>> {
+        Ok(self.lock().ledger.accounts.peek(&(tenant.clone(), owner.into())).cloned())
     }
 
     async fn entries(&self, tenant: &Tenant, owner: &str, span: (Millis, Millis), after: i64, limit: usize) -> Result<Vec<Arc<Entry>>> {

@@ -11,7 +11,7 @@ use crate::credits::{Account, Entry, Grant, Hold, LedgerRows, Slice, Txn};
 use crate::error::Result;
 use crate::jobs::{Job, JobState, JournalRow};
 use crate::records::Record;
-use crate::store::{JobFilter, JournalRead, LedgerRead, LedgerView, Page, QueueRead, RecordRead};
+use crate::store::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, RecordRead};
 use crate::table::{Cell, Kind, Row};
 use crate::types::{JobId, Millis, Tenant};
 
@@ -41,20 +41,8 @@ fn text(t: &str) -> Arg {
 
 #[async_trait]
 impl LedgerRead for SqlReads {
-    async fn account(&self, tenant: &Tenant, owner: &str) -> Result<LedgerView> {
-        let args = || vec![text(tenant.as_str()), text(owner)];
-        // One snapshot for the three: the account first and last, until nothing moved in between.
-        let mut account = self.one::<Account>("WHERE t.tenant = $1 AND t.owner = $2", args()).await?;
-        for _ in 0..16 {
-            let grants = self.pick::<Grant>(&format!("WHERE t.tenant = $1 AND t.owner = $2 AND {}", Grant::OPEN), args()).await?;
-            let holds = self.pick::<Hold>(&format!("WHERE t.tenant = $1 AND t.owner = $2 AND {}", Hold::OPEN), args()).await?;
-            let again = self.one::<Account>("WHERE t.tenant = $1 AND t.owner = $2", args()).await?;
-            if again == account {
-                return Ok(LedgerView { account, grants, holds });
-            }
-            account = again;
-        }
-        Err(crate::error::Error::unavailable("store.busy", format!("the account `{owner}` changes faster than it can be read")))
+    async fn account(&self, tenant: &Tenant, owner: &str) -> Result<Option<Arc<Account>>> {
+        self.one("WHERE t.tenant = $1 AND t.owner = $2", vec![text(tenant.as_str()), text(owner)]).await
     }
 
     async fn entries(&self, tenant: &Tenant, owner: &str, span: (Millis, Millis), after: i64, n: usize) -> Result<Vec<Arc<Entry>>> {
