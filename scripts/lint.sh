@@ -8,8 +8,8 @@ need_cargo
 say "formatting (make fmt repairs it)"
 cargo fmt --all --check
 
-say "clippy, every feature and target"
-cargo clippy --quiet "${WORKSPACE[@]}" "${FEATURES[@]}" --all-targets -- -D warnings
+say "clippy, every crate, feature and target"
+cargo clippy --quiet --workspace "${FEATURES[@]}" --all-targets -- -D warnings
 
 say "clippy, the smallest build"
 cargo clippy --quiet --package levqor-core --no-default-features -- -D warnings

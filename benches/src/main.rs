@@ -13,8 +13,11 @@ use std::process::ExitCode;
 
 use results::Row;
 
+/// Measures everything in a section.
+type Measure = fn() -> Vec<Row>;
+
 /// What is measured, in the order of the report. A new section is a module and a line here.
-const SECTIONS: &[(&str, fn() -> Vec<Row>)] = &[("ground", ground::rows)];
+const SECTIONS: &[(&str, Measure)] = &[("ground", ground::rows)];
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();

@@ -231,11 +231,11 @@ fn the_check_finds_what_is_wrong() {
         ("types/mod.rs", "pub(in crate::backend) fn f() {}"),
     ];
     for (path, text) in good {
-        assert_eq!(about(path, text), [String::new(); 0], "{path}: {text}");
+        assert!(about(path, text).is_empty(), "{path}: {text}: {:?}", about(path, text));
     }
     let tests_elsewhere = [
         File::sample("levqor-core/src/limits/mod.rs", "#[cfg(test)]\nmod behaviour;"),
         File::sample("levqor-core/src/limits/behaviour.rs", "use crate::testkit::services;"),
     ];
-    assert_eq!(complaints(&tests_elsewhere), [String::new(); 0]);
+    assert!(complaints(&tests_elsewhere).is_empty());
 }

@@ -213,10 +213,8 @@ pub(crate) fn test_modules(code: &str) -> Vec<String> {
     while let Some(start) = test_attribute(rest) {
         let end = item_end(rest, start);
         let item = &rest[start..end];
-        if let Some((_, name)) = item.rsplit_once("mod ") {
-            if let Some(name) = name.strip_suffix(';') {
-                names.push(name.trim().to_owned());
-            }
+        if let Some(name) = item.rsplit_once("mod ").and_then(|(_, name)| name.strip_suffix(';')) {
+            names.push(name.trim().to_owned());
         }
         rest = &rest[end..];
     }
