@@ -1,0 +1,5 @@
+"""Levqor for Python."""
+
+from levqor._native import parse_credits, version
+
+__all__ = ["parse_credits", "version"]
