@@ -14,6 +14,7 @@ pub use apply::{apply, wants};
 pub use batch::{Answer, Batch, IdemRow, Key, Op, Receipt};
 pub use group::{Grouped, run};
 pub use reads::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, RecordRead};
+pub(crate) use rows::each_table;
 pub use rows::{DDL, Rows};
 
 use std::time::Duration;

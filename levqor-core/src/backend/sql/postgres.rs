@@ -36,7 +36,7 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
         })?
         .application_name("levqor")
         .statement_cache_capacity(256)
-        .log_statements(sqlx::log::LevelFilter::Off);
+        .disable_statement_logging();
     let place = format!("{}:{}/{}", connect.get_host(), connect.get_port(), connect.get_database().unwrap_or("postgres"));
     let pool = PgPoolOptions::new()
         .min_connections(0)

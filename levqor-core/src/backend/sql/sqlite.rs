@@ -52,7 +52,7 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
         .busy_timeout(Duration::from_secs(10))
         .foreign_keys(false)
         .statement_cache_capacity(256)
-        .log_statements(log_off())
+        .disable_statement_logging()
         .pragma("cache_size", "-16000");
     let lock = WriteLock::open(&path)?;
 
@@ -80,10 +80,6 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
     info.durable = true;
     info.shared = true;
     Ok(SqlStore::start(Arc::new(driver), info, options, 0))
-}
-
-fn log_off() -> sqlx::log::LevelFilter {
-    sqlx::log::LevelFilter::Off
 }
 
 fn check_version(version: &str) -> Result<()> {
