@@ -5,6 +5,7 @@ pub mod claims;
 pub mod clock;
 pub mod connector;
 pub mod credits;
+pub mod engine;
 pub mod error;
 pub mod jobs;
 pub mod json;

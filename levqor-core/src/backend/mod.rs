@@ -1,6 +1,7 @@
 //! Backends: where state lies.
 
 mod hub;
+mod open;
 pub mod memory;
 #[cfg(feature = "redis")]
 pub mod redis;
@@ -8,3 +9,4 @@ pub mod redis;
 pub mod sql;
 
 pub use hub::Hub;
+pub use open::{Backend, open};

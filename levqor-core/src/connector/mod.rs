@@ -5,8 +5,10 @@
 //! so a connector is small.
 
 mod manifest;
+mod registry;
 
 pub use manifest::{Action, AuthKind, Budget, Idempotency, Manifest, SideEffect};
+pub use registry::Registry;
 
 use std::fmt;
 use std::sync::Arc;
@@ -31,6 +33,12 @@ pub trait Connector: Send + Sync + 'static {
     /// `input` has been validated against the action's input schema. An error says by its
     /// [`effect`](crate::error::Error::effect) whether the other side may have done the work.
     async fn call(&self, cx: &Cx, action: &str, input: Value) -> Result<Output>;
+
+    /// Whether this input makes the action repeatable, where its manifest says that it
+    /// [depends on the input](Idempotency::Input).
+    fn repeatable(&self, _action: &str, _input: &Value) -> bool {
+        false
+    }
 }
 
 /// What an action gave back.

@@ -37,6 +37,8 @@ mod shape;
 mod suggest;
 mod template;
 
+pub(crate) use path::kind_name;
+
 pub use catalog::Catalog;
 pub use check::{Checked, Limits, check, check_text};
 pub use condition::{Condition, evaluate};

@@ -111,7 +111,7 @@ pub(super) fn walk<'v>(value: &'v Value, segments: &[&str]) -> Result<&'v Value,
 }
 
 /// The type of a value with its article, for messages.
-pub(super) fn kind_name(value: &Value) -> &'static str {
+pub(crate) fn kind_name(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",

@@ -1,0 +1,154 @@
+//! The engine: what a host calls.
+//!
+//! An [`Engine`] is one cloneable handle. It starts nothing until it is told to: a
+//! [worker](Engine::worker) runs when its `run` is awaited.
+
+mod builder;
+mod credits;
+mod events;
+mod jobs;
+mod pipelines;
+mod run;
+mod view;
+mod worker;
+
+pub use builder::{Builder, Options};
+pub use credits::{Credits, GrantOptions, StatementLine};
+pub use events::RunEvent;
+pub use jobs::Jobs;
+pub use pipelines::{Pipelines, RunRequest, Submitted};
+pub use view::{RunView, StepView};
+pub use worker::{Worker, WorkerReport};
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::digest;
+use serde_json::Value;
+use tokio::sync::broadcast;
+
+use crate::backend::Backend;
+use crate::clock::Clock;
+use crate::connector::{Connection, Registry};
+use crate::error::{Error, Result};
+use crate::json;
+use crate::limits::{Ask, Decision};
+use crate::pipeline::{Catalog, Checked};
+use crate::store::{Batch, Key};
+use crate::transport::Transport;
+use crate::types::{Millis, Tenant};
+
+/// The engine. Cloning it shares it.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+    tenant: Tenant,
+}
+
+pub(crate) struct Inner {
+    pub(crate) backend: Backend,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) transport: Arc<dyn Transport>,
+    pub(crate) registry: Registry,
+    pub(crate) catalog: Catalog,
+    pub(crate) connections: HashMap<String, Arc<Connection>>,
+    pub(crate) options: Options,
+    pub(crate) events: broadcast::Sender<RunEvent>,
+    /// Pipelines that are known to be good and to be in the store, by digest.
+    pub(crate) pipelines: Mutex<HashMap<(Tenant, String), Arc<Checked>>>,
+}
+
+impl Engine {
+    /// Says how an engine is to be, step by step.
+    pub fn builder(backend: Backend) -> Builder {
+        Builder::new(backend)
+    }
+
+    /// The same engine working on another tenant's data.
+    pub fn tenant(&self, name: &str) -> Result<Engine> {
+        Ok(Engine { inner: self.inner.clone(), tenant: Tenant::new(name)? })
+    }
+
+    /// Whose data the verbs work on.
+    pub fn tenant_name(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// The engine's time.
+    pub fn now(&self) -> Millis {
+        self.inner.clock.now()
+    }
+
+    /// Where its state lies.
+    pub fn backend(&self) -> &Backend {
+        &self.inner.backend
+    }
+
+    /// Its connectors.
+    pub fn connectors(&self) -> &Registry {
+        &self.inner.registry
+    }
+
+    /// Credits.
+    pub fn credits(&self) -> Credits<'_> {
+        Credits(self)
+    }
+
+    /// Jobs.
+    pub fn jobs(&self) -> Jobs<'_> {
+        Jobs(self)
+    }
+
+    /// Pipelines and their runs.
+    pub fn pipelines(&self) -> Pipelines<'_> {
+        Pipelines(self)
+    }
+
+    /// A worker: takes jobs and does them, once its `run` is awaited.
+    pub fn worker(&self) -> Worker {
+        Worker::new(self.clone())
+    }
+
+    /// Decides limits: see [`crate::limits`].
+    pub async fn limit(&self, asks: &[Ask]) -> Result<Decision> {
+        self.inner.backend.limits.take(&self.tenant, asks, self.now()).await
+    }
+
+    /// What happens to runs in this process, from now on.
+    pub fn events(&self) -> broadcast::Receiver<RunEvent> {
+        self.inner.events.subscribe()
+    }
+
+    pub(crate) fn batch(&self) -> Batch {
+        Batch::new(self.tenant.clone(), self.now())
+    }
+
+    pub(crate) fn emit(&self, event: RunEvent) {
+        // Nobody listening is no fault.
+        let _ = self.inner.events.send(event);
+    }
+
+    pub(crate) fn known_pipelines(&self) -> std::sync::MutexGuard<'_, HashMap<(Tenant, String), Arc<Checked>>> {
+        self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// SHA-256 in hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    let mut hex = String::with_capacity(64);
+    for byte in digest::digest(&digest::SHA256, bytes).as_ref() {
+        let _ = write!(hex, "{byte:02x}");
+    }
+    hex
+}
+
+/// An idempotency key bound to what it stands for.
+pub(crate) fn key(text: Option<&str>, payload: &Value) -> Result<Option<Key>> {
+    let Some(text) = text else { return Ok(None) };
+    if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
+        return Err(Error::invalid("idempotency.bad_key", "an idempotency key has 1 to 255 bytes and no control characters").at("key"));
+    }
+    let fingerprint = sha256_hex(json::canonical(payload).as_bytes());
+    Ok(Some(Key { text: text.into(), fingerprint: fingerprint.into() }))
+}

@@ -1,0 +1,344 @@
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use super::pipelines::HANDLER;
+use super::{Engine, RunEvent};
+use crate::error::{Error, ErrorKind, Result};
+use crate::jobs::{Beat, Finish, Job, JobState, Lease, LeaseState, QueueAnswer, QueueOp};
+use crate::store::{Answer, Batch, topic};
+use crate::types::{JobId, Millis, Tenant, WorkerId};
+use crate::usage::NewUsage;
+
+/// Takes jobs from queues and does them.
+pub struct Worker {
+    engine: Engine,
+    queues: Vec<Arc<str>>,
+    concurrency: usize,
+    lease: Millis,
+    poll: Duration,
+    grace: Duration,
+}
+
+/// What a worker did, said when it stops.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WorkerReport {
+    /// Jobs that ended well.
+    pub done: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Jobs that were put away until later.
+    pub snoozed: u64,
+    /// Jobs that were called off.
+    pub cancelled: u64,
+    /// Jobs that were given back because the worker stopped.
+    pub released: u64,
+    /// Leases that were lost.
+    pub lost: u64,
+}
+
+/// Why a job has to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Go,
+    Cancel,
+    Release,
+    Lost,
+}
+
+enum Outcome {
+    Finished(JobState),
+    Snoozed,
+    Released,
+    Lost,
+}
+
+impl Worker {
+    pub(super) fn new(engine: Engine) -> Self {
+        Worker {
+            engine,
+            queues: vec!["default".into()],
+            concurrency: 8,
+            lease: Millis::secs(15),
+            poll: Duration::from_millis(250),
+            grace: Duration::from_secs(10),
+        }
+    }
+
+    /// From these queues, the first one first.
+    #[must_use]
+    pub fn queues<'a>(mut self, queues: impl IntoIterator<Item = &'a str>) -> Self {
+        self.queues = queues.into_iter().map(Arc::from).collect();
+        self
+    }
+
+    /// How many jobs at the same time; 8 unless said otherwise.
+    #[must_use]
+    pub fn concurrency(mut self, n: usize) -> Self {
+        self.concurrency = n.max(1);
+        self
+    }
+
+    /// How long a lease holds without a heartbeat: 15 s unless said otherwise, 2 s at least. A dead
+    /// worker's jobs are taken by another after that.
+    #[must_use]
+    pub fn lease(mut self, lease: Millis) -> Self {
+        self.lease = lease.max(Millis::secs(2));
+        self
+    }
+
+    /// How often to look for jobs when no wake-up comes.
+    #[must_use]
+    pub fn poll(mut self, every: Duration) -> Self {
+        self.poll = every.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How long running jobs may go on after the worker was told to stop.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// Works until `stop` ends; then takes nothing more, lets what runs come to its end within the
+    /// grace, and gives the rest back, unspent, for another worker.
+    pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<WorkerReport> {
+        self.work(stop, false).await
+    }
+
+    /// Works until nothing is left that is due.
+    pub async fn drain(self) -> Result<WorkerReport> {
+        self.work(std::future::pending(), true).await
+    }
+
+    async fn work(self, stop: impl Future<Output = ()> + Send, until_idle: bool) -> Result<WorkerReport> {
+        let name: Arc<str> = WorkerId::new(self.engine.now()).as_str().into();
+        let mut wakes = Vec::new();
+        for queue in &self.queues {
+            wakes.push(self.engine.inner.backend.store.wakes(&topic::queue(queue)).await?);
+        }
+        let mut report = WorkerReport::default();
+        let mut tasks: JoinSet<(JobId, Outcome)> = JoinSet::new();
+        let mut running: HashMap<JobId, (Arc<Job>, watch::Sender<Order>)> = HashMap::new();
+        let mut beat = tokio::time::interval(self.lease.to_duration() / 3);
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        beat.tick().await;
+        let mut stop = std::pin::pin!(stop);
+        let mut look = true;
+        loop {
+            if look && running.len() < self.concurrency {
+                let free = self.concurrency - running.len();
+                match self.take(&name, free).await {
+                    Ok(jobs) => {
+                        look = jobs.len() == free;
+                        if until_idle && jobs.is_empty() && running.is_empty() {
+                            return Ok(report);
+                        }
+                        for job in jobs {
+                            let (order, orders) = watch::channel(Order::Go);
+                            running.insert(job.id.clone(), (job.clone(), order));
+                            let engine = self.engine.clone();
+                            tasks.spawn(async move { (job.id.clone(), attend(engine, job, orders).await) });
+                        }
+                    }
+                    Err(e) if e.retryable() => {
+                        look = false;
+                        tracing::warn!(error = %e, "no jobs can be taken; trying again");
+                    }
+                    Err(e) => return Err(e),
+                }
+            }
+            tokio::select! {
+                () = &mut stop => break,
+                Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
+                    self.settle(ended, &mut running, &mut report);
+                    look = true;
+                }
+                _ = beat.tick(), if !running.is_empty() => self.heartbeat(&running).await,
+                woken = any(&mut wakes, self.poll), if running.len() < self.concurrency => {
+                    let _: bool = woken;
+                    look = true;
+                }
+            }
+        }
+        // Draining: what runs may end; then it is given back.
+        let end = tokio::time::sleep(self.grace);
+        tokio::pin!(end);
+        let mut told = false;
+        while !tasks.is_empty() {
+            tokio::select! {
+                Some(ended) = tasks.join_next() => self.settle(ended, &mut running, &mut report),
+                _ = beat.tick() => self.heartbeat(&running).await,
+                () = &mut end, if !told => {
+                    told = true;
+                    running.values().for_each(|(_, order)| { order.send_replace(Order::Release); });
+                }
+            }
+        }
+        Ok(report)
+    }
+
+    async fn take(&self, name: &Arc<str>, max: usize) -> Result<Vec<Arc<Job>>> {
+        let ask = Lease {
+            queues: self.queues.clone(),
+            worker: name.clone(),
+            max,
+            lease: self.lease,
+            max_crashes: self.engine.inner.options.max_crashes,
+        };
+        let receipt = self.engine.inner.backend.store.commit(self.engine.batch().op(QueueOp::Lease(ask))).await?;
+        match receipt.answers.into_iter().next() {
+            Some(Answer::Queue(QueueAnswer::Leased(jobs))) => Ok(jobs),
+            _ => Err(Error::internal("a lease without jobs")),
+        }
+    }
+
+    async fn heartbeat(&self, running: &HashMap<JobId, (Arc<Job>, watch::Sender<Order>)>) {
+        let list: Vec<_> = running.values().collect();
+        let beats = list.iter().map(|(job, _)| Beat { job: job.id.clone(), fence: job.fence }).collect();
+        let op = QueueOp::Heartbeat { beats, lease: self.lease };
+        match self.engine.inner.backend.store.commit(self.engine.batch().op(op)).await {
+            Ok(receipt) => {
+                let Some(Answer::Queue(QueueAnswer::Leases(states))) = receipt.answers.into_iter().next() else { return };
+                for ((_, order), state) in list.into_iter().zip(states) {
+                    match state {
+                        LeaseState::Kept => {}
+                        LeaseState::CancelAsked => {
+                            order.send_replace(Order::Cancel);
+                        }
+                        LeaseState::Lost => {
+                            order.send_replace(Order::Lost);
+                        }
+                    }
+                }
+            }
+            Err(e) => tracing::warn!(error = %e, "a heartbeat was missed"),
+        }
+    }
+
+    fn settle(
+        &self,
+        ended: std::result::Result<(JobId, Outcome), tokio::task::JoinError>,
+        running: &mut HashMap<JobId, (Arc<Job>, watch::Sender<Order>)>,
+        report: &mut WorkerReport,
+    ) {
+        let Ok((id, outcome)) = ended else {
+            tracing::error!("a job's task died; its lease will run out");
+            return;
+        };
+        running.remove(&id);
+        match outcome {
+            Outcome::Finished(JobState::Done) => report.done += 1,
+            Outcome::Finished(JobState::Cancelled) => report.cancelled += 1,
+            Outcome::Finished(_) => report.failed += 1,
+            Outcome::Snoozed => report.snoozed += 1,
+            Outcome::Released => report.released += 1,
+            Outcome::Lost => report.lost += 1,
+        }
+    }
+}
+
+/// Waits until one of the queues is woken, at most so long.
+async fn any(wakes: &mut [Box<dyn crate::store::Wakes>], at_most: Duration) -> bool {
+    match wakes {
+        [one] => one.next(at_most).await,
+        many => {
+            let waits = many.iter_mut().map(|w| w.next(at_most));
+            let (woken, _, _) = futures_util::future::select_all(waits.map(Box::pin)).await;
+            woken
+        }
+    }
+}
+
+/// Does one job, obeys orders meanwhile, and writes how it ended.
+async fn attend(engine: Engine, job: Arc<Job>, mut orders: watch::Receiver<Order>) -> Outcome {
+    let engine = Engine { tenant: job.tenant.clone(), ..engine };
+    let finish = tokio::select! {
+        finish = perform(&engine, &job) => finish,
+        order = ordered(&mut orders) => match order {
+            Order::Cancel => Ok(Finish::Cancelled),
+            Order::Release => Ok(Finish::Released),
+            Order::Lost | Order::Go => return Outcome::Lost,
+        },
+    };
+    match finish {
+        Ok(how) => write_end(&engine, &job, how, &mut orders).await,
+        Err(e) => {
+            tracing::warn!(job = %job.id, error = %e, "a job is left to its lease");
+            Outcome::Lost
+        }
+    }
+}
+
+async fn ordered(orders: &mut watch::Receiver<Order>) -> Order {
+    match orders.wait_for(|o| *o != Order::Go).await {
+        Ok(order) => *order,
+        Err(_) => Order::Lost,
+    }
+}
+
+async fn perform(engine: &Engine, job: &Job) -> Result<Finish> {
+    if *job.handler == *HANDLER {
+        return super::run::run(engine, job).await;
+    }
+    let e = Error::new(ErrorKind::Config, "jobs.unknown_handler", format!("no handler `{}` is known to this worker", job.handler))
+        .hint("run a worker that has it");
+    Ok(Finish::Failed { error: e.to_json().to_string().into(), retry_at: Some(engine.now() + Millis::secs(30)) })
+}
+
+/// Writes the end of an attempt; where the store is away, again until the lease is lost.
+async fn write_end(engine: &Engine, job: &Job, how: Finish, orders: &mut watch::Receiver<Order>) -> Outcome {
+    let outcome = |state| match (&how, state) {
+        (Finish::Snoozed { .. }, _) => Outcome::Snoozed,
+        (Finish::Released, _) => Outcome::Released,
+        (_, state) => Outcome::Finished(state),
+    };
+    let mut wait = Duration::from_millis(50);
+    loop {
+        let batch = settlement(engine.batch(), &job.tenant, job, &how, engine.now());
+        match engine.inner.backend.store.commit(batch).await {
+            Ok(receipt) => {
+                let state = match receipt.answers.into_iter().next() {
+                    Some(Answer::Queue(QueueAnswer::Job(after))) => after.state,
+                    _ => job.state,
+                };
+                engine.emit(RunEvent::Ended { run: job.id.clone(), state, at: engine.now() });
+                return outcome(state);
+            }
+            Err(e) if e.retryable() => {
+                tracing::warn!(job = %job.id, error = %e, "the end of a job could not be written; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(wait) => {}
+                    _ = orders.wait_for(|o| *o == Order::Lost) => return Outcome::Lost,
+                }
+                wait = (wait * 2).min(Duration::from_secs(2));
+            }
+            Err(e) => {
+                tracing::warn!(job = %job.id, error = %e, "the end of a job was refused");
+                return Outcome::Lost;
+            }
+        }
+    }
+}
+
+/// Everything that the end of an attempt changes, in one batch: the job, its hold, and the usage event.
+fn settlement(batch: Batch, _tenant: &Tenant, job: &Job, how: &Finish, now: Millis) -> Batch {
+    let batch = batch.op(QueueOp::Finish { job: job.id.clone(), fence: job.fence, how: how.clone() });
+    match (how, &job.account) {
+        (Finish::Done { .. }, Some(owner)) => batch.op(NewUsage {
+            source: "run".into(),
+            id: job.id.as_str().into(),
+            meter: "runs".into(),
+            owner: owner.clone(),
+            at: job.started_at.unwrap_or(now),
+            value: 1,
+        }),
+        _ => batch,
+    }
+}
