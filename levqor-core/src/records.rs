@@ -106,9 +106,12 @@ pub fn apply(rows: &mut Table<Record>, tenant: &Tenant, op: &RecordOp, now: Mill
     };
     if !fits {
         let found = old.map_or("absent".to_owned(), |r| format!("at version {}", r.version));
-        return Err(Error::conflict("record.changed", format!("{kind} `{name}` is {found}, which is not what was expected"))
-            .hint("read it again and repeat the change on what it is now")
-            .into());
+        return Err(Error::conflict(
+            "record.changed",
+            format!("{kind} `{name}` is {found}, which is not what was expected"),
+        )
+        .hint("read it again and repeat the change on what it is now")
+        .into());
     }
     match op {
         RecordOp::Put { body, expires_at, .. } => {
@@ -137,7 +140,13 @@ mod tests {
     use crate::table::Stop;
 
     fn put(rows: &mut Table<Record>, expect: Expect, expires_at: Option<i64>, now: i64) -> Result<i64, String> {
-        let op = RecordOp::Put { kind: "k".into(), name: "n".into(), body: "{}".into(), expect, expires_at: expires_at.map(Millis) };
+        let op = RecordOp::Put {
+            kind: "k".into(),
+            name: "n".into(),
+            body: "{}".into(),
+            expect,
+            expires_at: expires_at.map(Millis),
+        };
         match apply(rows, &Tenant::default(), &op, Millis(now)) {
             Ok(r) => Ok(r.map_or(0, |r| r.version)),
             Err(Stop::Refused(e)) => Err(e.code().to_owned()),

@@ -83,9 +83,20 @@ pub fn apply(rows: &mut Table<Usage>, tenant: &Tenant, new: &NewUsage, now: Mill
             rows.put(row)?;
             Ok(true)
         }
-        Some(old) if *old == (Usage { recorded_at: old.recorded_at, ..row }) => Ok(false),
-        Some(_) => Err(Error::conflict("usage.mismatch", format!("event {} of {} was counted with another content", new.id, new.source))
-            .hint("give every event an id of its own")
-            .into()),
+        Some(old)
+            if *old
+                == (Usage {
+                    recorded_at: old.recorded_at,
+                    ..row
+                }) =>
+        {
+            Ok(false)
+        }
+        Some(_) => Err(Error::conflict(
+            "usage.mismatch",
+            format!("event {} of {} was counted with another content", new.id, new.source),
+        )
+        .hint("give every event an id of its own")
+        .into()),
     }
 }

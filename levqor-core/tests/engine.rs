@@ -44,7 +44,13 @@ impl Echo {
             actions: vec![action("say", Idempotency::Natural), action("once", Idempotency::None)],
         };
         let calls = Arc::new(AtomicUsize::new(0));
-        (Arc::new(Echo { manifest, calls: calls.clone() }), calls)
+        (
+            Arc::new(Echo {
+                manifest,
+                calls: calls.clone(),
+            }),
+            calls,
+        )
     }
 }
 
@@ -69,7 +75,11 @@ impl Connector for Echo {
 async fn engine(backend: Backend) -> (Engine, Arc<AtomicUsize>) {
     let (echo, calls) = Echo::new();
     let engine = Engine::builder(backend).connector(echo).build();
-    engine.credits().grant("acme", MicroCredits::credits(100).unwrap(), GrantOptions::default(), None).await.unwrap();
+    engine
+        .credits()
+        .grant("acme", MicroCredits::credits(100).unwrap(), GrantOptions::default(), None)
+        .await
+        .unwrap();
     (engine, calls)
 }
 
@@ -92,7 +102,10 @@ async fn backends() -> Vec<(Backend, tempfile::Guard)> {
     {
         let dir = std::env::temp_dir().join(format!("levqor-engine-{}", levqor_core::types::JobId::new(Millis::ZERO)));
         let url = format!("sqlite://{}/t.db", dir.display());
-        all.push((levqor_core::backend::open(&url, Millis::ZERO).await.unwrap(), tempfile::Guard(Some(dir))));
+        all.push((
+            levqor_core::backend::open(&url, Millis::ZERO).await.unwrap(),
+            tempfile::Guard(Some(dir)),
+        ));
     }
     all
 }
@@ -116,12 +129,18 @@ async fn a_run_is_accepted_done_and_settled() {
         let request = || RunRequest::new("acme", pipeline(), json!({"names": ["ann", "bob", "cy"]})).key("k1");
         let first = engine.pipelines().submit(request()).await.unwrap();
         let again = engine.pipelines().submit(request()).await.unwrap();
-        assert_eq!((first.id.clone(), false, true), (again.id.clone(), first.replayed, again.replayed));
+        assert_eq!(
+            (first.id.clone(), false, true),
+            (again.id.clone(), first.replayed, again.replayed)
+        );
         let held = engine.credits().balance("acme").await.unwrap();
         assert_eq!((held.posted.to_string(), held.held.to_string()), ("100".into(), "10".into()));
 
         let other = RunRequest::new("acme", pipeline(), json!({"names": []})).key("k1");
-        assert_eq!(engine.pipelines().submit(other).await.unwrap_err().code(), "idempotency.mismatch");
+        assert_eq!(
+            engine.pipelines().submit(other).await.unwrap_err().code(),
+            "idempotency.mismatch"
+        );
 
         let report = engine.worker().drain().await.unwrap();
         assert_eq!(report.done, 1, "{report:?}");
@@ -132,10 +151,21 @@ async fn a_run_is_accepted_done_and_settled() {
         assert_eq!(view.steps.len(), 6);
         assert_eq!(calls.load(Ordering::SeqCst), 3);
         let after = engine.credits().balance("acme").await.unwrap();
-        assert_eq!((after.posted.to_string(), after.held.to_string()), ("97.5".into(), "0".into()));
+        assert_eq!(
+            (after.posted.to_string(), after.held.to_string()),
+            ("97.5".into(), "0".into())
+        );
         let audit = engine.credits().audit().await.unwrap();
         assert!(audit.violations.is_empty() && audit.sum == 0, "{audit:?}");
-        assert_eq!(engine.pipelines().list(Some("acme"), None, &Page::default()).await.unwrap().len(), 1);
+        assert_eq!(
+            engine
+                .pipelines()
+                .list(Some("acme"), None, &Page::default())
+                .await
+                .unwrap()
+                .len(),
+            1
+        );
     }
 }
 
@@ -151,10 +181,17 @@ async fn a_run_that_fails_is_a_dead_letter_without_cost_and_can_be_redriven() {
             ],
             "on_error": [{"id": "tell", "action": "echo.say", "input": {"why": {"$ref": "error.code"}}}]
         });
-        let run = engine.pipelines().submit(RunRequest::new("acme", pipeline, json!({}))).await.unwrap();
+        let run = engine
+            .pipelines()
+            .submit(RunRequest::new("acme", pipeline, json!({})))
+            .await
+            .unwrap();
         engine.worker().drain().await.unwrap();
         let view = engine.pipelines().status(&run.id).await.unwrap();
-        assert_eq!((view.state, view.failure().unwrap().code().to_owned()), (JobState::Dead, "echo.told_to_fail".to_owned()));
+        assert_eq!(
+            (view.state, view.failure().unwrap().code().to_owned()),
+            (JobState::Dead, "echo.told_to_fail".to_owned())
+        );
         assert_eq!(view.failure().unwrap().details()["step"], "bad");
         assert_eq!(view.steps.last().unwrap().output, Some(json!({"why": "echo.told_to_fail"})));
         assert_eq!(engine.credits().balance("acme").await.unwrap().available.to_string(), "100");
@@ -173,22 +210,55 @@ async fn a_run_that_fails_is_a_dead_letter_without_cost_and_can_be_redriven() {
 async fn what_is_wrong_is_refused_and_nothing_is_written() {
     for (backend, _guard) in backends().await {
         let (echo, _) = Echo::new();
-        let engine = Engine::builder(backend).connector(echo).submit_limit("runs", Quota::per_minute(2)).build();
-        let submit = async |pipeline: Value, input: Value| engine.pipelines().submit(RunRequest::new("acme", pipeline, input)).await.map(|_| ());
+        let engine = Engine::builder(backend)
+            .connector(echo)
+            .submit_limit("runs", Quota::per_minute(2))
+            .build();
+        let submit = async |pipeline: Value, input: Value| {
+            engine
+                .pipelines()
+                .submit(RunRequest::new("acme", pipeline, input))
+                .await
+                .map(|_| ())
+        };
         let code = |r: Result<()>| r.unwrap_err().code().to_owned();
         let with = |steps: Value| json!({"version": 1, "name": "x", "steps": steps});
         let fault = |r: Result<()>| r.unwrap_err().fault_list()[0].clone();
 
         let f = fault(submit(with(json!([{"id": "a", "set": 1, "colour": 2}])), json!({})).await);
-        assert_eq!((f.code.as_str(), f.at.as_str()), ("pipeline.unknown_field", "/steps/0/colour"));
-        let f = fault(submit(with(json!([{"id": "a", "set": {"$ref": "steps.b.output"}}, {"id": "b", "set": 1}])), json!({})).await);
+        assert_eq!(
+            (f.code.as_str(), f.at.as_str()),
+            ("pipeline.unknown_field", "/steps/0/colour")
+        );
+        let f = fault(
+            submit(
+                with(json!([{"id": "a", "set": {"$ref": "steps.b.output"}}, {"id": "b", "set": 1}])),
+                json!({}),
+            )
+            .await,
+        );
         assert_eq!((f.code.as_str(), f.at.as_str()), ("pipeline.later_step", "/steps/0/set/$ref"));
-        let f = fault(submit(with(json!([{"id": "a", "needs": ["b"], "set": 1}, {"id": "b", "needs": ["a"], "set": 1}])), json!({})).await);
+        let f = fault(
+            submit(
+                with(json!([{"id": "a", "needs": ["b"], "set": 1}, {"id": "b", "needs": ["a"], "set": 1}])),
+                json!({}),
+            )
+            .await,
+        );
         assert_eq!(f.code, "pipeline.cycle");
         let f = fault(submit(with(json!([{"id": "a", "action": "ecko.say"}])), json!({})).await);
-        assert_eq!((f.code.as_str(), f.at.as_str()), ("pipeline.unknown_connector", "/steps/0/action"));
-        assert_eq!(code(submit(pipeline(), json!({"names": ["x".repeat(300_000)]})).await), "body.too_large");
-        assert_eq!(code(submit(pipeline(), json!({"names": ["x"]})).await), "ledger.insufficient_credits");
+        assert_eq!(
+            (f.code.as_str(), f.at.as_str()),
+            ("pipeline.unknown_connector", "/steps/0/action")
+        );
+        assert_eq!(
+            code(submit(pipeline(), json!({"names": ["x".repeat(300_000)]})).await),
+            "body.too_large"
+        );
+        assert_eq!(
+            code(submit(pipeline(), json!({"names": ["x"]})).await),
+            "ledger.insufficient_credits"
+        );
         assert!(engine.jobs().counts().await.unwrap().is_empty());
         assert_eq!(engine.credits().balance("acme").await.unwrap().posted, MicroCredits::ZERO);
 
@@ -196,7 +266,11 @@ async fn what_is_wrong_is_refused_and_nothing_is_written() {
         submit(free.clone(), json!({})).await.unwrap();
         let refused = submit(free, json!({})).await.unwrap_err();
         assert_eq!(refused.code(), "limits.exceeded");
-        assert!(refused.headers().iter().any(|(n, _)| n.eq_ignore_ascii_case("retry-after")), "{:?}", refused.headers());
+        assert!(
+            refused.headers().iter().any(|(n, _)| n.eq_ignore_ascii_case("retry-after")),
+            "{:?}",
+            refused.headers()
+        );
     }
 }
 
@@ -205,7 +279,11 @@ async fn a_stopped_worker_gives_its_work_back_and_waits_are_slept_elsewhere() {
     for (backend, _guard) in backends().await {
         let (engine, calls) = engine(backend).await;
         let hang = json!({"version": 1, "name": "hang", "steps": [{"id": "a", "action": "echo.say", "input": {"x": 1}}, {"id": "b", "action": "echo.say", "input": {"hang": true}}]});
-        let run = engine.pipelines().submit(RunRequest::new("acme", hang, json!({}))).await.unwrap();
+        let run = engine
+            .pipelines()
+            .submit(RunRequest::new("acme", hang, json!({})))
+            .await
+            .unwrap();
         let seen = calls.clone();
         let stop = async move {
             while seen.load(Ordering::SeqCst) < 2 {
@@ -218,8 +296,13 @@ async fn a_stopped_worker_gives_its_work_back_and_waits_are_slept_elsewhere() {
         assert_eq!((job.state, job.attempt), (JobState::Ready, 0));
         engine.pipelines().cancel(&run.id).await.unwrap();
 
-        let wait = json!({"version": 1, "name": "wait", "steps": [{"id": "w", "wait": {"duration": "1h"}}, {"id": "z", "set": 1}]});
-        let run = engine.pipelines().submit(RunRequest::new("acme", wait, json!({}))).await.unwrap();
+        let wait =
+            json!({"version": 1, "name": "wait", "steps": [{"id": "w", "wait": {"duration": "1h"}}, {"id": "z", "set": 1}]});
+        let run = engine
+            .pipelines()
+            .submit(RunRequest::new("acme", wait, json!({})))
+            .await
+            .unwrap();
         let report = engine.worker().drain().await.unwrap();
         assert_eq!(report.snoozed, 1, "{report:?}");
         let job = engine.jobs().get(&run.id).await.unwrap();

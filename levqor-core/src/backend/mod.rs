@@ -1,8 +1,8 @@
 //! Backends: where state lies.
 
 mod hub;
-mod open;
 pub mod memory;
+mod open;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]

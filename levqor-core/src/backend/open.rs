@@ -29,7 +29,11 @@ impl Backend {
 
     /// A store, with limits and claims in this process.
     pub fn of(store: Arc<dyn Store>) -> Self {
-        Backend { store, limits: Arc::new(MemoryLimits::new()), claims: Arc::new(MemoryClaims::default()) }
+        Backend {
+            store,
+            limits: Arc::new(MemoryLimits::new()),
+            claims: Arc::new(MemoryClaims::default()),
+        }
     }
 }
 
@@ -39,15 +43,31 @@ pub async fn open(url: &str, now: Millis) -> Result<Backend> {
     match scheme {
         "memory" => Ok(Backend::memory()),
         #[cfg(feature = "sqlite")]
-        "sqlite" => Ok(Backend::of(Arc::new(super::sql::open_sqlite(url, &super::sql::SqlOptions::default(), now).await?))),
+        "sqlite" => Ok(Backend::of(Arc::new(
+            super::sql::open_sqlite(url, &super::sql::SqlOptions::default(), now).await?,
+        ))),
         #[cfg(feature = "postgres")]
-        "postgres" | "postgresql" => Ok(Backend::of(Arc::new(super::sql::open_postgres(url, &super::sql::SqlOptions::default(), now).await?))),
+        "postgres" | "postgresql" => Ok(Backend::of(Arc::new(
+            super::sql::open_postgres(url, &super::sql::SqlOptions::default(), now).await?,
+        ))),
         "sqlite" | "postgres" | "postgresql" => {
             let _ = now;
-            let hint = format!("build with the feature `{}`", if scheme == "sqlite" { "sqlite" } else { "postgres" });
-            Err(Error::new(ErrorKind::Unsupported, "store.not_built", format!("this build has no {scheme} store")).hint(hint))
+            let hint = format!(
+                "build with the feature `{}`",
+                if scheme == "sqlite" { "sqlite" } else { "postgres" }
+            );
+            Err(Error::new(
+                ErrorKind::Unsupported,
+                "store.not_built",
+                format!("this build has no {scheme} store"),
+            )
+            .hint(hint))
         }
-        _ => Err(Error::new(ErrorKind::Config, "store.bad_url", "the store's address has no scheme that is known")
-            .hint("write memory://, sqlite://file.db or postgres://user:password@host/database")),
+        _ => Err(Error::new(
+            ErrorKind::Config,
+            "store.bad_url",
+            "the store's address has no scheme that is known",
+        )
+        .hint("write memory://, sqlite://file.db or postgres://user:password@host/database")),
     }
 }

@@ -28,12 +28,19 @@ impl Registry {
         let (connector, action) = name.split_once('.').unwrap_or((name, ""));
         let found = self.connectors.get(connector).ok_or_else(|| {
             let known = self.connectors.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-            Error::not_found("connector.unknown", format!("there is no connector `{connector}`")).hint(format!("known are: {known}"))
+            Error::not_found("connector.unknown", format!("there is no connector `{connector}`"))
+                .hint(format!("known are: {known}"))
         })?;
         let manifest = found.manifest();
         let action = manifest.action(action).ok_or_else(|| {
-            let known = manifest.actions.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", ");
-            Error::not_found("connector.unknown_action", format!("`{connector}` has no action `{action}`")).hint(format!("it has: {known}"))
+            let known = manifest
+                .actions
+                .iter()
+                .map(|a| a.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ");
+            Error::not_found("connector.unknown_action", format!("`{connector}` has no action `{action}`"))
+                .hint(format!("it has: {known}"))
         })?;
         Ok((found, action))
     }

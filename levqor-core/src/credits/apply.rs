@@ -18,8 +18,19 @@ pub fn apply(rows: &mut LedgerRows, tenant: &Tenant, op: &LedgerOp, now: Millis,
             spend(rows, &mut account, *amount, txn, txn.as_str(), now, stripe)?;
             finish(rows, account, txn.as_str(), *amount, true)
         }
-        LedgerOp::Hold { hold, owner, amount, expires_at } => open(rows, tenant, hold, owner, *amount, *expires_at, now, stripe),
-        LedgerOp::Capture { txn, hold, amount, last, overage } => capture(rows, tenant, (txn, hold), *amount, (*last, *overage), now, stripe),
+        LedgerOp::Hold {
+            hold,
+            owner,
+            amount,
+            expires_at,
+        } => open(rows, tenant, hold, owner, *amount, *expires_at, now, stripe),
+        LedgerOp::Capture {
+            txn,
+            hold,
+            amount,
+            last,
+            overage,
+        } => capture(rows, tenant, (txn, hold), *amount, (*last, *overage), now, stripe),
         LedgerOp::Release { hold } => {
             let (mut account, hold) = of_hold(rows, tenant, hold, now, stripe)?;
             close(rows, &mut account, &hold, HoldState::Released, now, now, stripe)?;
@@ -29,9 +40,16 @@ pub fn apply(rows: &mut LedgerRows, tenant: &Tenant, op: &LedgerOp, now: Millis,
         LedgerOp::Extend { hold, until } => {
             let (mut account, hold) = of_hold(rows, tenant, hold, now, stripe)?;
             if *until <= now {
-                return Err(Error::invalid("ledger.invalid_expiry", "a hold cannot be extended into the past").at("until").into());
+                return Err(
+                    Error::invalid("ledger.invalid_expiry", "a hold cannot be extended into the past")
+                        .at("until")
+                        .into(),
+                );
             }
-            rows.holds.put(Hold { expires_at: Some(*until), ..(*hold).clone() })?;
+            rows.holds.put(Hold {
+                expires_at: Some(*until),
+                ..(*hold).clone()
+            })?;
             refresh(rows, &mut account)?;
             finish(rows, account, hold.id.as_str(), hold.open, false)
         }
@@ -101,7 +119,12 @@ fn check_owner(owner: &str) -> Result<()> {
 }
 
 fn invalid_amount(amount: MicroCredits) -> Error {
-    Error::invalid("ledger.invalid_amount", format!("{amount} is not an amount that can be moved")).at("amount").hint("give more than zero")
+    Error::invalid(
+        "ledger.invalid_amount",
+        format!("{amount} is not an amount that can be moved"),
+    )
+    .at("amount")
+    .hint("give more than zero")
 }
 
 fn positive(amount: MicroCredits) -> Result<()> {
@@ -110,7 +133,13 @@ fn positive(amount: MicroCredits) -> Result<()> {
 
 /// Writes the account and makes the answer.
 fn finish(rows: &mut LedgerRows, account: Account, id: &str, amount: MicroCredits, spent: bool) -> Step<LedgerAnswer> {
-    let answer = LedgerAnswer { id: id.into(), amount, posted: account.posted, held: account.held, spent };
+    let answer = LedgerAnswer {
+        id: id.into(),
+        amount,
+        posted: account.posted,
+        held: account.held,
+        spent,
+    };
     rows.accounts.put(account)?;
     Ok(answer)
 }
@@ -119,10 +148,17 @@ fn grant(rows: &mut LedgerRows, tenant: &Tenant, new: &NewGrant, now: Millis, st
     positive(new.amount)?;
     let effective_at = new.effective_at.max(now);
     if new.expires_at.is_some_and(|at| at <= effective_at) {
-        return Err(Error::invalid("ledger.invalid_expiry", "a grant must end after it begins").at("expires_at").into());
+        return Err(Error::invalid("ledger.invalid_expiry", "a grant must end after it begins")
+            .at("expires_at")
+            .into());
     }
     if !(0..=255).contains(&new.priority) {
-        return Err(Error::invalid("ledger.invalid_priority", format!("a priority lies between 0 and 255, not {}", new.priority)).at("priority").into());
+        return Err(Error::invalid(
+            "ledger.invalid_priority",
+            format!("a priority lies between 0 and 255, not {}", new.priority),
+        )
+        .at("priority")
+        .into());
     }
     let mut account = current(rows, tenant, &new.owner, now, stripe)?;
     let repaid = account.debt.min(new.amount);
@@ -131,7 +167,13 @@ fn grant(rows: &mut LedgerRows, tenant: &Tenant, new: &NewGrant, now: Millis, st
         Category::Promo => "issued:promo",
         Category::Paid => "issued:paid",
     };
-    let what = Booking { id: new.txn.clone(), kind: "grant", about: new.id.as_str(), booked_at: now, now };
+    let what = Booking {
+        id: new.txn.clone(),
+        kind: "grant",
+        about: new.id.as_str(),
+        booked_at: now,
+        now,
+    };
     book(rows, &mut account, new.amount, system(source, stripe), what)?;
     // What was spent below zero is repaid first.
     let remaining = new.amount.checked_sub(repaid)?;
@@ -155,7 +197,15 @@ fn grant(rows: &mut LedgerRows, tenant: &Tenant, new: &NewGrant, now: Millis, st
 }
 
 /// Draws an amount and books it as revenue at once.
-fn spend(rows: &mut LedgerRows, account: &mut Account, amount: MicroCredits, txn: &TxnId, about: &str, now: Millis, stripe: u16) -> Step<()> {
+fn spend(
+    rows: &mut LedgerRows,
+    account: &mut Account,
+    amount: MicroCredits,
+    txn: &TxnId,
+    about: &str,
+    now: Millis,
+    stripe: u16,
+) -> Step<()> {
     let drawn = draw(rows, account, amount, now)?;
     for (ord, part) in (0..).zip(&drawn) {
         match &part.lot {
@@ -171,7 +221,13 @@ fn spend(rows: &mut LedgerRows, account: &mut Account, amount: MicroCredits, txn
             taken: part.amount,
         });
     }
-    let what = Booking { id: txn.clone(), kind: "spend", about, booked_at: now, now };
+    let what = Booking {
+        id: txn.clone(),
+        kind: "spend",
+        about,
+        booked_at: now,
+        now,
+    };
     book(rows, account, MicroCredits(-amount.0), system("revenue", stripe), what)
 }
 
@@ -188,7 +244,9 @@ fn open(
 ) -> Step<LedgerAnswer> {
     positive(amount)?;
     if expires_at.is_some_and(|at| at <= now) {
-        return Err(Error::invalid("ledger.invalid_expiry", "a hold must end in the future").at("expires_at").into());
+        return Err(Error::invalid("ledger.invalid_expiry", "a hold must end in the future")
+            .at("expires_at")
+            .into());
     }
     let mut account = current(rows, tenant, owner, now, stripe)?;
     for (ord, part) in (0..).zip(draw(rows, &account, amount, now)?) {
@@ -236,9 +294,12 @@ fn capture(
     let inside = amount.min(hold.open);
     let over = amount.checked_sub(inside)?;
     if over.0 > 0 && overage == Overage::Reject {
-        return Err(Error::conflict("ledger.capture_exceeds_hold", format!("the hold {id} reserves {}, {amount} were to be captured", hold.open))
-            .hint("capture at most what is held, or allow the overage")
-            .into());
+        return Err(Error::conflict(
+            "ledger.capture_exceeds_hold",
+            format!("the hold {id} reserves {}, {amount} were to be captured", hold.open),
+        )
+        .hint("capture at most what is held, or allow the overage")
+        .into());
     }
     let mut left = inside.0;
     for slice in slices_of(rows, &hold)? {
@@ -250,13 +311,26 @@ fn capture(
             Some(lot) => change(rows, lot, -part, -part)?,
             None => account.debt = account.debt.checked_add(MicroCredits(part))?,
         }
-        rows.slices.put(Slice { taken: MicroCredits(slice.taken.0 + part), ..(*slice).clone() })?;
+        rows.slices.put(Slice {
+            taken: MicroCredits(slice.taken.0 + part),
+            ..(*slice).clone()
+        })?;
         left -= part;
     }
     account.held = account.held.checked_sub(inside)?;
-    let mut hold = Hold { captured: hold.captured.checked_add(amount)?, open: hold.open.checked_sub(inside)?, ..(*hold).clone() };
+    let mut hold = Hold {
+        captured: hold.captured.checked_add(amount)?,
+        open: hold.open.checked_sub(inside)?,
+        ..(*hold).clone()
+    };
     if inside.0 > 0 {
-        let what = Booking { id: txn.clone(), kind: "capture", about: id.as_str(), booked_at: now, now };
+        let what = Booking {
+            id: txn.clone(),
+            kind: "capture",
+            about: id.as_str(),
+            booked_at: now,
+            now,
+        };
         book(rows, &mut account, MicroCredits(-inside.0), system("revenue", stripe), what)?;
     }
     if over.0 > 0 {

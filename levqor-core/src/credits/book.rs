@@ -44,7 +44,13 @@ pub(super) struct Booking<'a> {
 
 /// Books an amount onto a user's account and its opposite onto a system account. The user's account is
 /// changed in place; the caller writes it.
-pub(super) fn book(rows: &mut LedgerRows, account: &mut Account, amount: MicroCredits, against: Arc<str>, what: Booking<'_>) -> Step<()> {
+pub(super) fn book(
+    rows: &mut LedgerRows,
+    account: &mut Account,
+    amount: MicroCredits,
+    against: Arc<str>,
+    what: Booking<'_>,
+) -> Step<()> {
     let mut other = self::account(rows, &account.tenant, &against)?;
     post(rows, account, amount, &what)?;
     post(rows, &mut other, MicroCredits::ZERO.checked_sub(amount)?, &what)?;

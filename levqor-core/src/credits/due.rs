@@ -16,8 +16,14 @@ pub(super) fn fold(rows: &mut LedgerRows, account: &mut Account, now: Millis, st
     }
     loop {
         let (holds, grants) = open(rows, account)?;
-        let hold = holds.iter().filter(|h| h.expires_at.is_some_and(|at| at <= now)).min_by_key(|h| (h.expires_at, h.opened_at, h.id.clone()));
-        let grant = grants.iter().filter(|g| !g.expired && g.expires_at.is_some_and(|at| at <= now)).min_by_key(|g| (g.expires_at, g.seq));
+        let hold = holds
+            .iter()
+            .filter(|h| h.expires_at.is_some_and(|at| at <= now))
+            .min_by_key(|h| (h.expires_at, h.opened_at, h.id.clone()));
+        let grant = grants
+            .iter()
+            .filter(|g| !g.expired && g.expires_at.is_some_and(|at| at <= now))
+            .min_by_key(|g| (g.expires_at, g.seq));
         match (hold, grant) {
             (Some(h), g) if g.is_none_or(|g| h.expires_at <= g.expires_at) => {
                 let at = h.expires_at.unwrap_or(now);
@@ -34,7 +40,12 @@ pub(super) fn fold(rows: &mut LedgerRows, account: &mut Account, now: Millis, st
 pub(super) fn refresh(rows: &mut LedgerRows, account: &mut Account) -> Step<()> {
     let (holds, grants) = open(rows, account)?;
     let holds = holds.iter().filter_map(|h| h.expires_at);
-    account.next_due = grants.iter().filter(|g| !g.expired).filter_map(|g| g.expires_at).chain(holds).min();
+    account.next_due = grants
+        .iter()
+        .filter(|g| !g.expired)
+        .filter_map(|g| g.expires_at)
+        .chain(holds)
+        .min();
     Ok(())
 }
 
@@ -49,7 +60,12 @@ pub(super) fn open(rows: &mut LedgerRows, account: &Account) -> Step<Open> {
 fn expire(rows: &mut LedgerRows, account: &mut Account, grant: &Grant, now: Millis, stripe: u16) -> Step<()> {
     let at = grant.expires_at.unwrap_or(now);
     let free = MicroCredits(grant.remaining.0 - grant.held.0);
-    rows.grants.put(Grant { expired: true, remaining: grant.held, closed: grant.held == MicroCredits::ZERO, ..grant.clone() })?;
+    rows.grants.put(Grant {
+        expired: true,
+        remaining: grant.held,
+        closed: grant.held == MicroCredits::ZERO,
+        ..grant.clone()
+    })?;
     breakage(rows, account, free, grant.id.as_str(), at, now, stripe)
 }
 
@@ -66,6 +82,12 @@ pub(super) fn breakage(
     if amount == MicroCredits::ZERO {
         return Ok(());
     }
-    let what = Booking { id: TxnId::new(now), kind: "breakage", about, booked_at: at, now };
+    let what = Booking {
+        id: TxnId::new(now),
+        kind: "breakage",
+        about,
+        booked_at: at,
+        now,
+    };
     book(rows, account, MicroCredits(-amount.0), system("breakage", stripe), what)
 }

@@ -12,14 +12,29 @@ use crate::types::{GrantId, HoldId, MicroCredits, Millis};
 /// Nothing is changed.
 pub(super) fn draw(rows: &mut LedgerRows, account: &Account, amount: MicroCredits, now: Millis) -> Step<Vec<Drawn>> {
     let (_, grants) = open(rows, account)?;
-    let mut live: Vec<&Arc<Grant>> = grants.iter().filter(|g| !g.expired && g.effective_at <= now && g.held < g.remaining).collect();
-    live.sort_by_key(|g| (g.priority, g.expires_at.unwrap_or(Millis::MAX), g.category, g.effective_at, g.seq, g.id.clone()));
+    let mut live: Vec<&Arc<Grant>> = grants
+        .iter()
+        .filter(|g| !g.expired && g.effective_at <= now && g.held < g.remaining)
+        .collect();
+    live.sort_by_key(|g| {
+        (
+            g.priority,
+            g.expires_at.unwrap_or(Millis::MAX),
+            g.category,
+            g.effective_at,
+            g.seq,
+            g.id.clone(),
+        )
+    });
     let mut left = amount.0;
     let mut drawn = Vec::new();
     for grant in live {
         let part = left.min(grant.remaining.0 - grant.held.0);
         if part > 0 {
-            drawn.push(Drawn { lot: Some(grant.id.clone()), amount: MicroCredits(part) });
+            drawn.push(Drawn {
+                lot: Some(grant.id.clone()),
+                amount: MicroCredits(part),
+            });
             left -= part;
         }
         if left == 0 {
@@ -28,12 +43,20 @@ pub(super) fn draw(rows: &mut LedgerRows, account: &Account, amount: MicroCredit
     }
     // Below zero only as far as the overdraft goes, less what was spent or is held there already.
     let in_grants: i64 = grants.iter().map(|g| g.held.0).sum();
-    let room = account.overdraft.0.saturating_sub(account.debt.0).saturating_sub(account.held.0 - in_grants).max(0);
+    let room = account
+        .overdraft
+        .0
+        .saturating_sub(account.debt.0)
+        .saturating_sub(account.held.0 - in_grants)
+        .max(0);
     if left > room {
         let spendable = MicroCredits((amount.0 - left).saturating_add(room));
         return Err(insufficient(account, amount, spendable).into());
     }
-    drawn.push(Drawn { lot: None, amount: MicroCredits(left) });
+    drawn.push(Drawn {
+        lot: None,
+        amount: MicroCredits(left),
+    });
     Ok(drawn)
 }
 
@@ -51,7 +74,12 @@ fn insufficient(account: &Account, amount: MicroCredits, spendable: MicroCredits
 /// Changes one grant by what it holds and what remains of it, and closes it when it is empty.
 pub(super) fn change(rows: &mut LedgerRows, lot: &GrantId, remaining: i64, held: i64) -> Step<()> {
     let Some(old) = rows.grants.get(&(lot.clone(),))? else {
-        return Err(Error::new(ErrorKind::Corrupt, "ledger.grant_missing", format!("a slice names the grant {lot}, which does not exist")).into());
+        return Err(Error::new(
+            ErrorKind::Corrupt,
+            "ledger.grant_missing",
+            format!("a slice names the grant {lot}, which does not exist"),
+        )
+        .into());
     };
     let mut grant = (*old).clone();
     grant.remaining = grant.remaining.checked_add(MicroCredits(remaining))?;
@@ -102,7 +130,9 @@ pub(super) fn close(
     let mut lost = MicroCredits::ZERO;
     for slice in slices_of(rows, hold)? {
         let back = slice.amount.0 - slice.taken.0;
-        let Some(lot) = slice.lot.as_ref().filter(|_| back > 0) else { continue };
+        let Some(lot) = slice.lot.as_ref().filter(|_| back > 0) else {
+            continue;
+        };
         let expired = rows.grants.get(&(lot.clone(),))?.is_some_and(|g| g.expired);
         if expired {
             change(rows, lot, -back, -back)?;
@@ -115,6 +145,11 @@ pub(super) fn close(
         }
     }
     account.held = account.held.checked_sub(hold.open)?;
-    rows.holds.put(Hold { open: MicroCredits::ZERO, state, closed_at: Some(at), ..hold.clone() })?;
+    rows.holds.put(Hold {
+        open: MicroCredits::ZERO,
+        state,
+        closed_at: Some(at),
+        ..hold.clone()
+    })?;
     breakage(rows, account, lost, hold.id.as_str(), at, now, stripe)
 }

@@ -164,6 +164,10 @@ pub struct Balance {
 impl Balance {
     /// The balance of these two.
     pub fn new(posted: MicroCredits, held: MicroCredits) -> Self {
-        Balance { posted, held, available: MicroCredits(posted.0.saturating_sub(held.0)) }
+        Balance {
+            posted,
+            held,
+            available: MicroCredits(posted.0.saturating_sub(held.0)),
+        }
     }
 }

@@ -162,7 +162,10 @@ impl Builder {
             events: broadcast::channel(1024).0,
             pipelines: Mutex::default(),
         };
-        Engine { inner: Arc::new(inner), tenant: self.tenant }
+        Engine {
+            inner: Arc::new(inner),
+            tenant: self.tenant,
+        }
     }
 }
 
@@ -172,7 +175,11 @@ struct NoTransport;
 #[async_trait]
 impl Transport for NoTransport {
     async fn send(&self, request: Request) -> Result<Response> {
-        Err(Error::new(ErrorKind::Unsupported, "transport.none", format!("this engine has no network: {request:?}"))
-            .hint("build with the feature `http`, or give the builder a transport"))
+        Err(Error::new(
+            ErrorKind::Unsupported,
+            "transport.none",
+            format!("this engine has no network: {request:?}"),
+        )
+        .hint("build with the feature `http`, or give the builder a transport"))
     }
 }

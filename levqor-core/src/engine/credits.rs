@@ -27,7 +27,11 @@ pub struct GrantOptions {
 
 impl Default for GrantOptions {
     fn default() -> Self {
-        GrantOptions { priority: 100, category: Category::Paid, expires_at: None }
+        GrantOptions {
+            priority: 100,
+            category: Category::Paid,
+            expires_at: None,
+        }
     }
 }
 
@@ -57,9 +61,22 @@ impl Credits<'_> {
     }
 
     /// Gives credits to an account.
-    pub async fn grant(&self, account: &str, amount: MicroCredits, options: GrantOptions, idempotency: Option<&str>) -> Result<LedgerAnswer> {
+    pub async fn grant(
+        &self,
+        account: &str,
+        amount: MicroCredits,
+        options: GrantOptions,
+        idempotency: Option<&str>,
+    ) -> Result<LedgerAnswer> {
         let now = self.0.now();
-        let payload = json!(["grant", account, amount, options.priority, options.category, options.expires_at]);
+        let payload = json!([
+            "grant",
+            account,
+            amount,
+            options.priority,
+            options.category,
+            options.expires_at
+        ]);
         let op = LedgerOp::Grant(NewGrant {
             id: GrantId::new(now),
             txn: TxnId::new(now),
@@ -75,43 +92,88 @@ impl Credits<'_> {
 
     /// Spends credits at once.
     pub async fn spend(&self, account: &str, amount: MicroCredits, idempotency: Option<&str>) -> Result<LedgerAnswer> {
-        let op = LedgerOp::Spend { txn: TxnId::new(self.0.now()), owner: account.into(), amount };
+        let op = LedgerOp::Spend {
+            txn: TxnId::new(self.0.now()),
+            owner: account.into(),
+            amount,
+        };
         self.run(op, idempotency, json!(["spend", account, amount])).await
     }
 
     /// Reserves credits; the answer's `id` is the hold's.
-    pub async fn hold(&self, account: &str, amount: MicroCredits, expires_at: Option<Millis>, idempotency: Option<&str>) -> Result<LedgerAnswer> {
-        let op = LedgerOp::Hold { hold: HoldId::new(self.0.now()), owner: account.into(), amount, expires_at };
+    pub async fn hold(
+        &self,
+        account: &str,
+        amount: MicroCredits,
+        expires_at: Option<Millis>,
+        idempotency: Option<&str>,
+    ) -> Result<LedgerAnswer> {
+        let op = LedgerOp::Hold {
+            hold: HoldId::new(self.0.now()),
+            owner: account.into(),
+            amount,
+            expires_at,
+        };
         self.run(op, idempotency, json!(["hold", account, amount, expires_at])).await
     }
 
     /// Spends from a hold and releases the rest; `None` for all of it.
     pub async fn capture(&self, hold: &HoldId, amount: Option<MicroCredits>, idempotency: Option<&str>) -> Result<LedgerAnswer> {
         let txn = TxnId::new(self.0.now());
-        let op = LedgerOp::Capture { txn, hold: hold.clone(), amount, last: true, overage: Overage::Reject };
+        let op = LedgerOp::Capture {
+            txn,
+            hold: hold.clone(),
+            amount,
+            last: true,
+            overage: Overage::Reject,
+        };
         self.run(op, idempotency, json!(["capture", hold, amount])).await
     }
 
     /// Gives a hold back.
     pub async fn release(&self, hold: &HoldId, idempotency: Option<&str>) -> Result<LedgerAnswer> {
-        self.run(LedgerOp::Release { hold: hold.clone() }, idempotency, json!(["release", hold])).await
+        self.run(
+            LedgerOp::Release { hold: hold.clone() },
+            idempotency,
+            json!(["release", hold]),
+        )
+        .await
     }
 
     /// What an account is worth now; nothing, if it was never heard of.
     pub async fn balance(&self, account: &str) -> Result<Balance> {
-        let found = self.0.inner.backend.store.reads().ledger.account(&self.0.tenant, account).await?;
+        let found = self
+            .0
+            .inner
+            .backend
+            .store
+            .reads()
+            .ledger
+            .account(&self.0.tenant, account)
+            .await?;
         match found {
             None => Ok(Balance::default()),
             Some(a) if a.next_due.is_none_or(|due| self.0.now() < due) => Ok(Balance::new(a.posted, a.held)),
             // Something has run out since the last change: fold it in, then it is known.
-            Some(a) => Ok(self.run(LedgerOp::Fold { owner: a.owner.clone() }, None, json!(null)).await?.balance()),
+            Some(a) => Ok(self
+                .run(LedgerOp::Fold { owner: a.owner.clone() }, None, json!(null))
+                .await?
+                .balance()),
         }
     }
 
     /// The account's entries booked in `[from, to)`, oldest first, behind version `after`.
     pub async fn statement(&self, account: &str, span: (Millis, Millis), after: i64, limit: usize) -> Result<Vec<StatementLine>> {
         self.balance(account).await?;
-        let entries = self.0.inner.backend.store.reads().ledger.entries(&self.0.tenant, account, span, after, limit).await?;
+        let entries = self
+            .0
+            .inner
+            .backend
+            .store
+            .reads()
+            .ledger
+            .entries(&self.0.tenant, account, span, after, limit)
+            .await?;
         let line = |e: &Arc<crate::credits::Entry>| StatementLine {
             version: e.version,
             booked_at: e.booked_at,
@@ -124,6 +186,8 @@ impl Credits<'_> {
 
     /// Proves the whole ledger of the tenant: see [`audit`].
     pub async fn audit(&self) -> Result<AuditReport> {
-        Ok(audit(&self.0.inner.backend.store.reads().ledger.everything(&self.0.tenant).await?))
+        Ok(audit(
+            &self.0.inner.backend.store.reads().ledger.everything(&self.0.tenant).await?,
+        ))
     }
 }

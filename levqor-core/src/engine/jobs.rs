@@ -19,12 +19,26 @@ impl Jobs<'_> {
 
     /// Jobs, newest first.
     pub async fn list(&self, filter: &JobFilter, page: &Page) -> Result<Vec<Arc<Job>>> {
-        self.0.inner.backend.store.reads().queue.jobs(&self.0.tenant, filter, page).await
+        self.0
+            .inner
+            .backend
+            .store
+            .reads()
+            .queue
+            .jobs(&self.0.tenant, filter, page)
+            .await
     }
 
     /// The dead letters, newest first.
     pub async fn dead(&self, page: &Page) -> Result<Vec<Arc<Job>>> {
-        self.list(&JobFilter { state: Some(JobState::Dead), ..JobFilter::default() }, page).await
+        self.list(
+            &JobFilter {
+                state: Some(JobState::Dead),
+                ..JobFilter::default()
+            },
+            page,
+        )
+        .await
     }
 
     /// How many jobs stand in each queue and state (done and cancelled ones are not counted).
@@ -45,7 +59,12 @@ impl Jobs<'_> {
         let mut batch = self.0.batch();
         let hold = amount.map(|_| HoldId::new(self.0.now()));
         if let (Some(amount), Some(hold), Some(owner)) = (amount, &hold, &job.account) {
-            batch = batch.op(LedgerOp::Hold { hold: hold.clone(), owner: owner.clone(), amount, expires_at: None });
+            batch = batch.op(LedgerOp::Hold {
+                hold: hold.clone(),
+                owner: owner.clone(),
+                amount,
+                expires_at: None,
+            });
         }
         self.one(batch.op(QueueOp::Redrive { job: id.clone(), hold })).await
     }

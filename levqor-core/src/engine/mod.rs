@@ -67,7 +67,10 @@ impl Engine {
 
     /// The same engine working on another tenant's data.
     pub fn tenant(&self, name: &str) -> Result<Engine> {
-        Ok(Engine { inner: self.inner.clone(), tenant: Tenant::new(name)? })
+        Ok(Engine {
+            inner: self.inner.clone(),
+            tenant: Tenant::new(name)?,
+        })
     }
 
     /// Whose data the verbs work on.
@@ -147,8 +150,15 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
 pub(crate) fn key(text: Option<&str>, payload: &Value) -> Result<Option<Key>> {
     let Some(text) = text else { return Ok(None) };
     if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
-        return Err(Error::invalid("idempotency.bad_key", "an idempotency key has 1 to 255 bytes and no control characters").at("key"));
+        return Err(Error::invalid(
+            "idempotency.bad_key",
+            "an idempotency key has 1 to 255 bytes and no control characters",
+        )
+        .at("key"));
     }
     let fingerprint = sha256_hex(json::canonical(payload).as_bytes());
-    Ok(Some(Key { text: text.into(), fingerprint: fingerprint.into() }))
+    Ok(Some(Key {
+        text: text.into(),
+        fingerprint: fingerprint.into(),
+    }))
 }

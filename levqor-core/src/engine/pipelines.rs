@@ -88,7 +88,14 @@ impl Pipelines<'_> {
     /// Checks a pipeline against the engine's connectors and connections; the error holds every fault.
     pub fn check(&self, pipeline: &Value) -> Result<Checked> {
         let inner = &self.0.inner;
-        check(pipeline, &inner.catalog, &Limits { max_bytes: inner.options.max_body, ..Limits::default() })
+        check(
+            pipeline,
+            &inner.catalog,
+            &Limits {
+                max_bytes: inner.options.max_body,
+                ..Limits::default()
+            },
+        )
     }
 
     /// Reads and checks a pipeline's text.
@@ -125,7 +132,9 @@ impl Pipelines<'_> {
         }
         if input.len() > options.max_payload {
             let message = format!("the input has {} bytes, {} are allowed", input.len(), options.max_payload);
-            return Err(Error::invalid("body.too_large", message).at("input").hint("send less, or keep the data elsewhere and send where it is"));
+            return Err(Error::invalid("body.too_large", message)
+                .at("input")
+                .hint("send less, or keep the data elsewhere and send where it is"));
         }
         let known = match &request.pipeline {
             Value::String(name) => self.registered(name).await?,
@@ -141,12 +150,27 @@ impl Pipelines<'_> {
 
         let now = engine.now();
         let held = request.hold.or(checked.pipeline.credits.map(|c| c.hold)).unwrap_or_default();
-        let payload = json!(["run", request.account, checked.digest, request.input, held, request.queue, request.priority, request.run_at, request.max_attempts]);
+        let payload = json!([
+            "run",
+            request.account,
+            checked.digest,
+            request.input,
+            held,
+            request.queue,
+            request.priority,
+            request.run_at,
+            request.max_attempts
+        ]);
         let mut batch = engine.batch().keyed(key(request.key.as_deref(), &payload)?);
         let hold = (held > MicroCredits::ZERO).then(|| HoldId::new(now));
         let owner: Arc<str> = request.account.as_str().into();
         if let Some(hold) = &hold {
-            batch = batch.op(LedgerOp::Hold { hold: hold.clone(), owner: owner.clone(), amount: held, expires_at: None });
+            batch = batch.op(LedgerOp::Hold {
+                hold: hold.clone(),
+                owner: owner.clone(),
+                amount: held,
+                expires_at: None,
+            });
         }
         batch = batch.op(QueueOp::Enqueue(Box::new(NewJob {
             id: JobId::run(now),
@@ -163,7 +187,12 @@ impl Pipelines<'_> {
         let receipt = engine.inner.backend.store.commit(batch).await?;
         let replayed = receipt.replayed;
         match receipt.answers.into_iter().next_back() {
-            Some(Answer::Queue(QueueAnswer::Job(job))) => Ok(Submitted { id: job.id.clone(), replayed, held, decision }),
+            Some(Answer::Queue(QueueAnswer::Job(job))) => Ok(Submitted {
+                id: job.id.clone(),
+                replayed,
+                held,
+                decision,
+            }),
             _ => Err(Error::internal("a submission without a job")),
         }
     }
@@ -173,7 +202,10 @@ impl Pipelines<'_> {
         if limits.is_empty() {
             return Ok(None);
         }
-        let asks: Vec<Ask> = limits.iter().map(|(name, quota)| Ask::new(name.as_str(), account, *quota)).collect();
+        let asks: Vec<Ask> = limits
+            .iter()
+            .map(|(name, quota)| Ask::new(name.as_str(), account, *quota))
+            .collect();
         self.0.limit(&asks).await?.admit().map(Some)
     }
 
@@ -194,8 +226,12 @@ impl Pipelines<'_> {
             }
             let left = end.saturating_duration_since(tokio::time::Instant::now());
             if left.is_zero() {
-                return Err(Error::new(ErrorKind::Timeout, "run.not_ended", format!("{id} has not ended within {} ms", at_most.as_millis()))
-                    .hint("wait longer, and see that a worker runs"));
+                return Err(Error::new(
+                    ErrorKind::Timeout,
+                    "run.not_ended",
+                    format!("{id} has not ended within {} ms", at_most.as_millis()),
+                )
+                .hint("wait longer, and see that a worker runs"));
             }
             // A wake-up may be lost, and another process's may never come: look from time to time.
             wakes.next(left.min(Duration::from_millis(250))).await;
@@ -214,13 +250,27 @@ impl Pipelines<'_> {
 
     /// Runs, newest first, without their steps.
     pub async fn list(&self, account: Option<&str>, state: Option<JobState>, page: &Page) -> Result<Vec<RunView>> {
-        let filter = JobFilter { state, account: account.map(str::to_owned), handler: Some(HANDLER.to_owned()), ..JobFilter::default() };
-        Ok(self.0.jobs().list(&filter, page).await?.iter().map(|job| RunView::of(job, &[])).collect())
+        let filter = JobFilter {
+            state,
+            account: account.map(str::to_owned),
+            handler: Some(HANDLER.to_owned()),
+            ..JobFilter::default()
+        };
+        Ok(self
+            .0
+            .jobs()
+            .list(&filter, page)
+            .await?
+            .iter()
+            .map(|job| RunView::of(job, &[]))
+            .collect())
     }
 
     /// What a run holds, if it costs anything.
     pub(super) async fn hold_of(&self, job: &Job) -> Result<Option<MicroCredits>> {
-        let Some(digest) = job.spec.as_deref().filter(|_| *job.handler == *HANDLER) else { return Ok(None) };
+        let Some(digest) = job.spec.as_deref().filter(|_| *job.handler == *HANDLER) else {
+            return Ok(None);
+        };
         let checked = self.by_digest(digest).await?;
         Ok(checked.pipeline.credits.map(|c| c.hold).filter(|h| *h > MicroCredits::ZERO))
     }
@@ -231,22 +281,50 @@ impl Pipelines<'_> {
         if let Some(known) = self.0.known_pipelines().get(&place) {
             return Ok(known.clone());
         }
-        let record = self.0.inner.backend.store.reads().records.record(&self.0.tenant, BY_DIGEST, digest).await?;
-        let record = record.ok_or_else(|| Error::not_found("pipeline.lost", format!("the pipeline {digest} is not in the store")))?;
-        let value: Value = serde_json::from_str(&record.body)
-            .map_err(|e| Error::new(ErrorKind::Corrupt, "pipeline.corrupt", format!("the pipeline {digest} cannot be read: {e}")))?;
+        let record = self
+            .0
+            .inner
+            .backend
+            .store
+            .reads()
+            .records
+            .record(&self.0.tenant, BY_DIGEST, digest)
+            .await?;
+        let record =
+            record.ok_or_else(|| Error::not_found("pipeline.lost", format!("the pipeline {digest} is not in the store")))?;
+        let value: Value = serde_json::from_str(&record.body).map_err(|e| {
+            Error::new(
+                ErrorKind::Corrupt,
+                "pipeline.corrupt",
+                format!("the pipeline {digest} cannot be read: {e}"),
+            )
+        })?;
         let checked = Arc::new(self.check(&value)?);
         self.0.known_pipelines().insert(place, checked.clone());
         Ok(checked)
     }
 
     async fn registered(&self, name: &str) -> Result<Arc<Checked>> {
-        let record = self.0.inner.backend.store.reads().records.record(&self.0.tenant, BY_NAME, name).await?;
+        let record = self
+            .0
+            .inner
+            .backend
+            .store
+            .reads()
+            .records
+            .record(&self.0.tenant, BY_NAME, name)
+            .await?;
         let record = record.ok_or_else(|| {
-            Error::not_found("pipeline.unknown", format!("no pipeline is registered as `{name}`")).hint("register it, or submit the pipeline itself")
+            Error::not_found("pipeline.unknown", format!("no pipeline is registered as `{name}`"))
+                .hint("register it, or submit the pipeline itself")
         })?;
-        let digest: String = serde_json::from_str(&record.body)
-            .map_err(|e| Error::new(ErrorKind::Corrupt, "pipeline.corrupt", format!("the name `{name}` cannot be read: {e}")))?;
+        let digest: String = serde_json::from_str(&record.body).map_err(|e| {
+            Error::new(
+                ErrorKind::Corrupt,
+                "pipeline.corrupt",
+                format!("the name `{name}` cannot be read: {e}"),
+            )
+        })?;
         self.by_digest(&digest).await
     }
 

@@ -14,7 +14,8 @@ use crate::jobs::retry::RetryPolicy;
 use crate::jobs::{Finish, Job, JournalOp, JournalRow, StepStatus};
 use crate::json;
 use crate::pipeline::{
-    Checked, ForEach, Item, OnError, OnItemError, Retry, RetryOn, RunInfo, Scope, Step, StepKind, StepState, StepStatus as Ended, evaluate, render,
+    Checked, ForEach, Item, OnError, OnItemError, Retry, RetryOn, RunInfo, Scope, Step, StepKind, StepState, StepStatus as Ended,
+    evaluate, render,
 };
 use crate::types::{MicroCredits, Millis};
 
@@ -50,29 +51,55 @@ pub(super) async fn run(engine: &Engine, job: &Job) -> Result<Finish> {
     let input = match serde_json::from_str(&job.args) {
         Ok(input) => input,
         Err(e) => {
-            let e = Error::new(ErrorKind::Corrupt, "run.corrupt_input", format!("the stored input cannot be read: {e}"));
+            let e = Error::new(
+                ErrorKind::Corrupt,
+                "run.corrupt_input",
+                format!("the stored input cannot be read: {e}"),
+            );
             return Ok(failed(job, e, engine.now()));
         }
     };
     let rows = engine.inner.backend.store.reads().journal.steps(&job.id).await?;
     let journal = Mutex::new(rows.into_iter().map(|r| (r.path.clone(), r)).collect());
-    let run = Run { engine, job, checked: &checked, input, journal };
-    engine.emit(RunEvent::Started { run: job.id.clone(), at: engine.now(), steps: checked.pipeline.steps.len() });
+    let run = Run {
+        engine,
+        job,
+        checked: &checked,
+        input,
+        journal,
+    };
+    engine.emit(RunEvent::Started {
+        run: job.id.clone(),
+        at: engine.now(),
+        steps: checked.pipeline.steps.len(),
+    });
 
-    let deadline = checked.pipeline.timeout.map(|span| job.started_at.unwrap_or(job.created_at) + span.0);
+    let deadline = checked
+        .pipeline
+        .timeout
+        .map(|span| job.started_at.unwrap_or(job.created_at) + span.0);
     let outcome = match deadline {
         None => run.steps().await,
         Some(at) => {
             let left = (at - engine.now()).to_duration();
             tokio::time::timeout(left, run.steps()).await.unwrap_or_else(|_| {
                 let span = checked.pipeline.timeout.map_or(0, |s| s.0.0);
-                Err(Halt::Failed(Error::new(ErrorKind::Timeout, "run.timeout", format!("the run has not ended within its {span} ms")).retry(false)))
+                Err(Halt::Failed(
+                    Error::new(
+                        ErrorKind::Timeout,
+                        "run.timeout",
+                        format!("the run has not ended within its {span} ms"),
+                    )
+                    .retry(false),
+                ))
             })
         }
     };
     match outcome {
         Ok(steps) => Ok(run.finish(&steps)),
-        Err(Halt::Until(at)) => Ok(Finish::Snoozed { until: deadline.map_or(at, |d| at.min(d)) }),
+        Err(Halt::Until(at)) => Ok(Finish::Snoozed {
+            until: deadline.map_or(at, |d| at.min(d)),
+        }),
         Err(Halt::Lost(e)) => Err(e),
         Err(Halt::Failed(e)) => {
             let finish = failed(job, e.clone(), engine.now());
@@ -89,7 +116,10 @@ fn failed(job: &Job, e: Error, now: Millis) -> Finish {
     let again = e.retryable() && e.effect() != Effect::Unknown && job.attempt < job.max_attempts;
     let doubled = Millis(1_000 << job.attempt.clamp(0, 9));
     let retry_at = again.then(|| now + e.retry_after().unwrap_or(doubled));
-    Finish::Failed { error: e.to_json().to_string().into(), retry_at }
+    Finish::Failed {
+        error: e.to_json().to_string().into(),
+        retry_at,
+    }
 }
 
 impl Run<'_> {
@@ -131,7 +161,13 @@ impl Run<'_> {
             account: self.job.account.as_deref().unwrap_or_default(),
             started_at: self.job.started_at.unwrap_or(self.job.created_at),
         };
-        Scope { input: &self.input, steps, run, item, error }
+        Scope {
+            input: &self.input,
+            steps,
+            run,
+            item,
+            error,
+        }
     }
 
     /// One step, from the journal if it is settled there.
@@ -159,7 +195,10 @@ impl Run<'_> {
         {
             let row = self.ended(&step.id, StepStatus::Skipped, None, None, 0);
             self.write(row).await?;
-            return Ok(StepState { status: Ended::Skipped, output: Value::Null });
+            return Ok(StepState {
+                status: Ended::Skipped,
+                output: Value::Null,
+            });
         }
         if let Some(each) = &step.for_each {
             let output = self.each(step, each, steps).await?;
@@ -194,23 +233,37 @@ impl Run<'_> {
             other => {
                 let found = crate::pipeline::kind_name(&other);
                 let message = format!("`for_each` goes over an array, not {found}");
-                return Err(Halt::Failed(Error::invalid("pipeline.type_mismatch", message).at("/for_each/in")));
+                return Err(Halt::Failed(
+                    Error::invalid("pipeline.type_mismatch", message).at("/for_each/in"),
+                ));
             }
         };
         if items.len() > each.max_items as usize {
             let message = format!("{} items are more than the {} of `max_items`", items.len(), each.max_items);
-            return Err(Halt::Failed(Error::invalid("pipeline.too_many_items", message).at("/for_each/in")));
+            return Err(Halt::Failed(
+                Error::invalid("pipeline.too_many_items", message).at("/for_each/in"),
+            ));
         }
-        let before = (0..items.len()).filter(|i| self.row(&path(&step.id, *i)).is_some_and(|r| r.status.settled())).count();
+        let before = (0..items.len())
+            .filter(|i| self.row(&path(&step.id, *i)).is_some_and(|r| r.status.settled()))
+            .count();
         let run = self.job.id.clone();
-        self.engine.emit(RunEvent::Items { run, path: step.id.clone(), total: items.len(), done: before });
+        self.engine.emit(RunEvent::Items {
+            run,
+            path: step.id.clone(),
+            total: items.len(),
+            done: before,
+        });
 
         let mut outputs: Vec<Option<Value>> = vec![None; items.len()];
         let mut halt: Option<Halt> = None;
         let mut going = FuturesUnordered::new();
         let mut next = 0;
         loop {
-            while halt.as_ref().is_none_or(|h| matches!(h, Halt::Until(_))) && next < items.len() && going.len() < each.parallel as usize {
+            while halt.as_ref().is_none_or(|h| matches!(h, Halt::Until(_)))
+                && next < items.len()
+                && going.len() < each.parallel as usize
+            {
                 let (index, value) = (next, &items[next]);
                 next += 1;
                 going.push(async move { (index, self.item(step, each, index, value, steps).await) });
@@ -237,14 +290,28 @@ impl Run<'_> {
                 _ => Some(read(row.output.as_deref())),
             });
         }
-        let scope = self.scope(steps, Some(Item { name: &each.name, value, index }), None);
+        let scope = self.scope(
+            steps,
+            Some(Item {
+                name: &each.name,
+                value,
+                index,
+            }),
+            None,
+        );
         let outcome = match &step.kind {
             StepKind::Set(template) => match render(template, &scope) {
-                Ok(output) => Ok(StepState { status: Ended::Done, output }),
+                Ok(output) => Ok(StepState {
+                    status: Ended::Done,
+                    output,
+                }),
                 Err(e) => Err(Halt::Failed(e)),
             },
             StepKind::Action { .. } => self.action(step, &path, &scope).await,
-            StepKind::Wait(_) => Err(Halt::Failed(Error::invalid("pipeline.bad_step", "a wait cannot go over items"))),
+            StepKind::Wait(_) => Err(Halt::Failed(Error::invalid(
+                "pipeline.bad_step",
+                "a wait cannot go over items",
+            ))),
         };
         match outcome {
             Ok(state) => Ok(Some(state.output)),
@@ -260,7 +327,12 @@ impl Run<'_> {
 
     /// Calls a step's action. An intent is journaled first where a call must not be repeated blindly.
     async fn action(&self, step: &Step, path: &str, scope: &Scope<'_>) -> Result<StepState, Halt> {
-        let StepKind::Action { action, connection, input } = &step.kind else {
+        let StepKind::Action {
+            action,
+            connection,
+            input,
+        } = &step.kind
+        else {
             return Err(Halt::Failed(Error::internal("not an action")));
         };
         let engine = self.engine;
@@ -288,7 +360,14 @@ impl Run<'_> {
         let connection = match connection {
             None => None,
             Some(name) => Some(engine.inner.connections.get(name).cloned().ok_or_else(|| {
-                Halt::Failed(Error::new(ErrorKind::Config, "connection.unknown", format!("there is no connection `{name}`")).hint("give it to the engine that runs the worker"))
+                Halt::Failed(
+                    Error::new(
+                        ErrorKind::Config,
+                        "connection.unknown",
+                        format!("there is no connection `{name}`"),
+                    )
+                    .hint("give it to the engine that runs the worker"),
+                )
             })?),
         };
         let cx = Cx {
@@ -305,7 +384,10 @@ impl Run<'_> {
             clock: engine.inner.clock.clone(),
         };
         match registry.call(&cx, action, input).await {
-            Ok(output) => self.done(path, output.data, attempts_before + i64::from(output.attempts)).await,
+            Ok(output) => {
+                self.done(path, output.data, attempts_before + i64::from(output.attempts))
+                    .await
+            }
             Err(e) => {
                 let made = e.details().get("attempts").and_then(Value::as_i64).unwrap_or(1);
                 let attempts = attempts_before.max(made).max(1);
@@ -348,7 +430,12 @@ impl Run<'_> {
                     _ => {}
                 }
                 match &step.kind {
-                    StepKind::Set(template) => render(template, &scope).map(|output| StepState { status: Ended::Done, output }).map_err(Halt::Failed),
+                    StepKind::Set(template) => render(template, &scope)
+                        .map(|output| StepState {
+                            status: Ended::Done,
+                            output,
+                        })
+                        .map_err(Halt::Failed),
                     StepKind::Action { .. } => self.action(step, &path, &scope).await,
                     StepKind::Wait(_) => continue,
                 }
@@ -359,7 +446,9 @@ impl Run<'_> {
                 }
                 Err(Halt::Lost(e)) => return Err(e),
                 Err(Halt::Failed(e)) => tracing::warn!(run = %self.job.id, step = %path, error = %e, "a step of on_error failed"),
-                Err(Halt::Until(_)) => tracing::warn!(run = %self.job.id, step = %path, "a step of on_error would have to wait, and is given up"),
+                Err(Halt::Until(_)) => {
+                    tracing::warn!(run = %self.job.id, step = %path, "a step of on_error would have to wait, and is given up")
+                }
             }
         }
         Ok(())
@@ -376,9 +465,18 @@ impl Run<'_> {
         };
         let capture = self.checked.pipeline.credits.map(|credits| {
             let calls = i64::try_from(self.calls()).unwrap_or(i64::MAX);
-            MicroCredits(credits.base.0.saturating_add(credits.per_call.0.saturating_mul(calls)).min(credits.hold.0))
+            MicroCredits(
+                credits
+                    .base
+                    .0
+                    .saturating_add(credits.per_call.0.saturating_mul(calls))
+                    .min(credits.hold.0),
+            )
         });
-        Finish::Done { result: json::canonical(&output).into(), capture }
+        Finish::Done {
+            result: json::canonical(&output).into(),
+            capture,
+        }
     }
 
     /// Calls of actions that succeeded.
@@ -386,9 +484,14 @@ impl Run<'_> {
         let actions: HashMap<&str, &Step> = self.checked.pipeline.steps.iter().map(|s| (s.id.as_str(), s)).collect();
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let counts = |row: &&Arc<JournalRow>| {
-            let (id, item) = row.path.split_once('[').map_or((row.path.as_ref(), false), |(id, _)| (id, true));
+            let (id, item) = row
+                .path
+                .split_once('[')
+                .map_or((row.path.as_ref(), false), |(id, _)| (id, true));
             row.status == StepStatus::Done
-                && actions.get(id).is_some_and(|s| matches!(s.kind, StepKind::Action { .. }) && s.for_each.is_some() == item)
+                && actions
+                    .get(id)
+                    .is_some_and(|s| matches!(s.kind, StepKind::Action { .. }) && s.for_each.is_some() == item)
         };
         journal.values().filter(counts).count()
     }
@@ -426,18 +529,36 @@ impl Run<'_> {
 
     async fn done(&self, path: &str, output: Value, attempts: i64) -> Result<StepState, Halt> {
         let row = self.ended(path, StepStatus::Done, Some(&output), None, attempts);
-        let (size, most) = (row.output.as_ref().map_or(0, |o| o.len()), self.engine.inner.options.max_output);
+        let (size, most) = (
+            row.output.as_ref().map_or(0, |o| o.len()),
+            self.engine.inner.options.max_output,
+        );
         if size > most {
             let message = format!("the output of `{path}` has {size} bytes, {most} are allowed");
-            return Err(Halt::Failed(Error::invalid("run.output_too_large", message).effect_is(Effect::Done)));
+            return Err(Halt::Failed(
+                Error::invalid("run.output_too_large", message).effect_is(Effect::Done),
+            ));
         }
         self.write(row).await?;
-        Ok(StepState { status: Ended::Done, output })
+        Ok(StepState {
+            status: Ended::Done,
+            output,
+        })
     }
 
     async fn write(&self, row: JournalRow) -> Result<(), Halt> {
-        let op = JournalOp { job: self.job.id.clone(), fence: self.job.fence, rows: vec![row.clone()] };
-        self.engine.inner.backend.store.commit(self.engine.batch().op(op)).await.map_err(Halt::Lost)?;
+        let op = JournalOp {
+            job: self.job.id.clone(),
+            fence: self.job.fence,
+            rows: vec![row.clone()],
+        };
+        self.engine
+            .inner
+            .backend
+            .store
+            .commit(self.engine.batch().op(op))
+            .await
+            .map_err(Halt::Lost)?;
         self.engine.emit(RunEvent::Step {
             run: self.job.id.clone(),
             path: row.path.to_string(),
@@ -445,7 +566,10 @@ impl Run<'_> {
             attempts: row.attempts,
             at: self.engine.now(),
         });
-        self.journal.lock().unwrap_or_else(PoisonError::into_inner).insert(row.path.clone(), Arc::new(row));
+        self.journal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(row.path.clone(), Arc::new(row));
         Ok(())
     }
 }
@@ -474,7 +598,10 @@ fn state_of(row: &JournalRow) -> StepState {
         StepStatus::Failed => Ended::Failed,
         _ => Ended::Done,
     };
-    StepState { status, output: read(row.output.as_deref()) }
+    StepState {
+        status,
+        output: read(row.output.as_deref()),
+    }
 }
 
 /// 43 characters, equal for every attempt and restart of the same step of the same run.

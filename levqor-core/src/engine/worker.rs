@@ -192,7 +192,13 @@ impl Worker {
             lease: self.lease,
             max_crashes: self.engine.inner.options.max_crashes,
         };
-        let receipt = self.engine.inner.backend.store.commit(self.engine.batch().op(QueueOp::Lease(ask))).await?;
+        let receipt = self
+            .engine
+            .inner
+            .backend
+            .store
+            .commit(self.engine.batch().op(QueueOp::Lease(ask)))
+            .await?;
         match receipt.answers.into_iter().next() {
             Some(Answer::Queue(QueueAnswer::Leased(jobs))) => Ok(jobs),
             _ => Err(Error::internal("a lease without jobs")),
@@ -201,11 +207,22 @@ impl Worker {
 
     async fn heartbeat(&self, running: &HashMap<JobId, (Arc<Job>, watch::Sender<Order>)>) {
         let list: Vec<_> = running.values().collect();
-        let beats = list.iter().map(|(job, _)| Beat { job: job.id.clone(), fence: job.fence }).collect();
-        let op = QueueOp::Heartbeat { beats, lease: self.lease };
+        let beats = list
+            .iter()
+            .map(|(job, _)| Beat {
+                job: job.id.clone(),
+                fence: job.fence,
+            })
+            .collect();
+        let op = QueueOp::Heartbeat {
+            beats,
+            lease: self.lease,
+        };
         match self.engine.inner.backend.store.commit(self.engine.batch().op(op)).await {
             Ok(receipt) => {
-                let Some(Answer::Queue(QueueAnswer::Leases(states))) = receipt.answers.into_iter().next() else { return };
+                let Some(Answer::Queue(QueueAnswer::Leases(states))) = receipt.answers.into_iter().next() else {
+                    return;
+                };
                 for ((_, order), state) in list.into_iter().zip(states) {
                     match state {
                         LeaseState::Kept => {}
@@ -258,7 +275,10 @@ async fn any(wakes: &mut [Box<dyn crate::store::Wakes>], at_most: Duration) -> b
 
 /// Does one job, obeys orders meanwhile, and writes how it ended.
 async fn attend(engine: Engine, job: Arc<Job>, mut orders: watch::Receiver<Order>) -> Outcome {
-    let engine = Engine { tenant: job.tenant.clone(), ..engine };
+    let engine = Engine {
+        tenant: job.tenant.clone(),
+        ..engine
+    };
     let finish = tokio::select! {
         finish = perform(&engine, &job) => finish,
         order = ordered(&mut orders) => match order {
@@ -287,9 +307,16 @@ async fn perform(engine: &Engine, job: &Job) -> Result<Finish> {
     if *job.handler == *HANDLER {
         return super::run::run(engine, job).await;
     }
-    let e = Error::new(ErrorKind::Config, "jobs.unknown_handler", format!("no handler `{}` is known to this worker", job.handler))
-        .hint("run a worker that has it");
-    Ok(Finish::Failed { error: e.to_json().to_string().into(), retry_at: Some(engine.now() + Millis::secs(30)) })
+    let e = Error::new(
+        ErrorKind::Config,
+        "jobs.unknown_handler",
+        format!("no handler `{}` is known to this worker", job.handler),
+    )
+    .hint("run a worker that has it");
+    Ok(Finish::Failed {
+        error: e.to_json().to_string().into(),
+        retry_at: Some(engine.now() + Millis::secs(30)),
+    })
 }
 
 /// Writes the end of an attempt; where the store is away, again until the lease is lost.
@@ -308,7 +335,11 @@ async fn write_end(engine: &Engine, job: &Job, how: Finish, orders: &mut watch::
                     Some(Answer::Queue(QueueAnswer::Job(after))) => after.state,
                     _ => job.state,
                 };
-                engine.emit(RunEvent::Ended { run: job.id.clone(), state, at: engine.now() });
+                engine.emit(RunEvent::Ended {
+                    run: job.id.clone(),
+                    state,
+                    at: engine.now(),
+                });
                 return outcome(state);
             }
             Err(e) if e.retryable() => {
@@ -329,7 +360,11 @@ async fn write_end(engine: &Engine, job: &Job, how: Finish, orders: &mut watch::
 
 /// Everything that the end of an attempt changes, in one batch: the job, its hold, and the usage event.
 fn settlement(batch: Batch, _tenant: &Tenant, job: &Job, how: &Finish, now: Millis) -> Batch {
-    let batch = batch.op(QueueOp::Finish { job: job.id.clone(), fence: job.fence, how: how.clone() });
+    let batch = batch.op(QueueOp::Finish {
+        job: job.id.clone(),
+        fence: job.fence,
+        how: how.clone(),
+    });
     match (how, &job.account) {
         (Finish::Done { .. }, Some(owner)) => batch.op(NewUsage {
             source: "run".into(),

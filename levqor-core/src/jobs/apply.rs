@@ -27,7 +27,10 @@ pub fn apply(rows: &mut QueueRows, tenant: &Tenant, op: &QueueOp, now: Millis, e
         QueueOp::Finish { job, fence, how } => finish(rows, job, *fence, how, now, ended),
         QueueOp::Progress { job, fence, progress } => {
             let job = leased(rows, job, *fence)?;
-            rows.put(Job { progress: Some(progress.clone()), ..(*job).clone() })?;
+            rows.put(Job {
+                progress: Some(progress.clone()),
+                ..(*job).clone()
+            })?;
             Ok(QueueAnswer::Ok)
         }
         QueueOp::Cancel { job } => cancel(rows, tenant, job, now, ended),
@@ -54,10 +57,9 @@ pub fn wants(rows: &mut QueueRows, op: &QueueOp) {
     match op {
         QueueOp::Enqueue(_) | QueueOp::Lease(_) => {}
         QueueOp::Heartbeat { beats, .. } => beats.iter().for_each(|b| rows.want((b.job.clone(),))),
-        QueueOp::Finish { job, .. }
-        | QueueOp::Progress { job, .. }
-        | QueueOp::Cancel { job }
-        | QueueOp::Redrive { job, .. } => rows.want((job.clone(),)),
+        QueueOp::Finish { job, .. } | QueueOp::Progress { job, .. } | QueueOp::Cancel { job } | QueueOp::Redrive { job, .. } => {
+            rows.want((job.clone(),))
+        }
     }
 }
 
@@ -77,8 +79,15 @@ pub(super) fn leased(rows: &mut QueueRows, id: &JobId, fence: i64) -> Step<Arc<J
 }
 
 fn lease_lost(id: &JobId, fence: i64, job: &Job) -> Error {
-    Error::conflict("jobs.lease_lost", format!("the lease of {id} with fence {fence} is over; the job is {} with fence {}", job.state.as_str(), job.fence))
-        .hint("stop working on it: another worker has it or has finished it, and nothing that is written now counts")
+    Error::conflict(
+        "jobs.lease_lost",
+        format!(
+            "the lease of {id} with fence {fence} is over; the job is {} with fence {}",
+            job.state.as_str(),
+            job.fence
+        ),
+    )
+    .hint("stop working on it: another worker has it or has finished it, and nothing that is written now counts")
 }
 
 /// The job, if it is this tenant's.
@@ -95,7 +104,10 @@ fn unknown(id: &JobId) -> Error {
 }
 
 fn not_in_state(job: &Job, needed: &str) -> Error {
-    Error::conflict("jobs.wrong_state", format!("{} is {}, not {needed}", job.id, job.state.as_str()))
+    Error::conflict(
+        "jobs.wrong_state",
+        format!("{} is {}, not {needed}", job.id, job.state.as_str()),
+    )
 }
 
 fn enqueue(rows: &mut QueueRows, tenant: &Tenant, new: &NewJob, now: Millis) -> Step<QueueAnswer> {
@@ -109,7 +121,11 @@ fn enqueue(rows: &mut QueueRows, tenant: &Tenant, new: &NewJob, now: Millis) -> 
         args: new.args.clone(),
         spec: new.spec.clone(),
         created_at: now,
-        state: if new.run_at > now { JobState::Scheduled } else { JobState::Ready },
+        state: if new.run_at > now {
+            JobState::Scheduled
+        } else {
+            JobState::Ready
+        },
         ord: 0,
         priority: new.priority,
         run_at: new.run_at.max(now),
@@ -139,16 +155,28 @@ fn check(new: &NewJob) -> Result<()> {
         if fits {
             Ok(())
         } else {
-            Err(Error::invalid("jobs.bad_name", format!("a {what}'s name has 1 to 128 printable ASCII characters without spaces")).at(what))
+            Err(Error::invalid(
+                "jobs.bad_name",
+                format!("a {what}'s name has 1 to 128 printable ASCII characters without spaces"),
+            )
+            .at(what))
         }
     };
     name("queue", &new.queue)?;
     name("handler", &new.handler)?;
     if !(0..=255).contains(&new.priority) {
-        return Err(Error::invalid("jobs.bad_priority", format!("a priority lies between 0 and 255, not {}", new.priority)).at("priority"));
+        return Err(Error::invalid(
+            "jobs.bad_priority",
+            format!("a priority lies between 0 and 255, not {}", new.priority),
+        )
+        .at("priority"));
     }
     if !(1..=1_000).contains(&new.max_attempts) {
-        return Err(Error::invalid("jobs.bad_attempts", format!("a job has 1 to 1000 attempts, not {}", new.max_attempts)).at("max_attempts"));
+        return Err(Error::invalid(
+            "jobs.bad_attempts",
+            format!("a job has 1 to 1000 attempts, not {}", new.max_attempts),
+        )
+        .at("max_attempts"));
     }
     Ok(())
 }
@@ -192,7 +220,11 @@ fn ran_out(rows: &mut QueueRows, job: &Job, max_crashes: i64, now: Millis, ended
             format!("{crashes} workers in a row died or froze while they had this job, the last one was {worker}"),
         )
         .hint("find out what it does to its worker before it is redriven");
-        let dead = Job { crashes, error: Some(error.to_json().to_string().into()), ..job.clone() };
+        let dead = Job {
+            crashes,
+            error: Some(error.to_json().to_string().into()),
+            ..job.clone()
+        };
         end(rows, dead, JobState::Dead, None, now, ended)?;
     } else {
         let mut job = job.moved(JobState::Ready, now);
@@ -206,8 +238,18 @@ fn ran_out(rows: &mut QueueRows, job: &Job, max_crashes: i64, now: Millis, ended
 fn heartbeat(rows: &mut QueueRows, id: &JobId, fence: i64, lease: Millis, now: Millis) -> Step<LeaseState> {
     match rows.get(&(id.clone(),))? {
         Some(job) if job.state == JobState::Leased && job.fence == fence => {
-            let state = if job.cancel { LeaseState::CancelAsked } else { LeaseState::Kept };
-            put(rows, Job { lease_until: Some(now + lease), ..(*job).clone() })?;
+            let state = if job.cancel {
+                LeaseState::CancelAsked
+            } else {
+                LeaseState::Kept
+            };
+            put(
+                rows,
+                Job {
+                    lease_until: Some(now + lease),
+                    ..(*job).clone()
+                },
+            )?;
             Ok(state)
         }
         _ => Ok(LeaseState::Lost),
@@ -222,7 +264,11 @@ fn end(
     now: Millis,
     ended: &mut Vec<Ended>,
 ) -> Step<Arc<Job>> {
-    ended.push(Ended { job: job.id.clone(), hold: job.hold.clone(), capture });
+    ended.push(Ended {
+        job: job.id.clone(),
+        hold: job.hold.clone(),
+        capture,
+    });
     put(rows, job.moved(state, now))
 }
 
@@ -240,18 +286,35 @@ fn finish(rows: &mut QueueRows, id: &JobId, fence: i64, how: &Finish, now: Milli
     let job = (*job).clone();
     let after = match how {
         Finish::Done { result, capture } => {
-            let done = Job { result: Some(result.clone()), error: None, ..job };
+            let done = Job {
+                result: Some(result.clone()),
+                error: None,
+                ..job
+            };
             end(rows, done, JobState::Done, Some(*capture), now, ended)?
         }
         Finish::Failed { error, retry_at } => {
-            let failed = Job { error: Some(error.clone()), crashes: 0, ..job };
+            let failed = Job {
+                error: Some(error.clone()),
+                crashes: 0,
+                ..job
+            };
             match retry_at {
                 _ if failed.cancel => end(rows, failed, JobState::Cancelled, None, now, ended)?,
                 Some(at) if failed.attempt < failed.max_attempts => later(rows, &failed, *at, now)?,
                 _ => end(rows, failed, JobState::Dead, None, now, ended)?,
             }
         }
-        Finish::Snoozed { until } => later(rows, &Job { attempt: job.attempt - 1, crashes: 0, ..job }, *until, now)?,
+        Finish::Snoozed { until } => later(
+            rows,
+            &Job {
+                attempt: job.attempt - 1,
+                crashes: 0,
+                ..job
+            },
+            *until,
+            now,
+        )?,
         Finish::Released => {
             let mut free = job.moved(JobState::Ready, now);
             free.attempt -= 1;
@@ -273,13 +336,25 @@ fn finished_as(job: &Job, how: &Finish) -> bool {
 
 fn later(rows: &mut QueueRows, job: &Job, at: Millis, now: Millis) -> Step<Arc<Job>> {
     let state = if at > now { JobState::Scheduled } else { JobState::Ready };
-    put(rows, Job { run_at: at.max(now), ..job.moved(state, now) })
+    put(
+        rows,
+        Job {
+            run_at: at.max(now),
+            ..job.moved(state, now)
+        },
+    )
 }
 
 fn cancel(rows: &mut QueueRows, tenant: &Tenant, id: &JobId, now: Millis, ended: &mut Vec<Ended>) -> Step<QueueAnswer> {
     let job = owned(rows, tenant, id)?;
     let after = match job.state {
-        JobState::Leased => put(rows, Job { cancel: true, ..(*job).clone() })?,
+        JobState::Leased => put(
+            rows,
+            Job {
+                cancel: true,
+                ..(*job).clone()
+            },
+        )?,
         JobState::Scheduled | JobState::Ready => end(rows, (*job).clone(), JobState::Cancelled, None, now, ended)?,
         JobState::Cancelled => job,
         JobState::Done | JobState::Dead => return Err(not_in_state(&job, "waiting or running").into()),

@@ -90,14 +90,21 @@ pub fn journal(jobs: &mut QueueRows, rows: &mut Table<JournalRow>, op: &JournalO
         }
         match rows.get(&(row.job.clone(), row.path.clone()))? {
             Some(old) if old.status.settled() && *old != *row => {
-                return Err(Error::conflict("journal.settled", format!("step {} of {} is settled already", row.path, row.job)).into());
+                return Err(Error::conflict(
+                    "journal.settled",
+                    format!("step {} of {} is settled already", row.path, row.job),
+                )
+                .into());
             }
             Some(old) if *old == *row => {}
             _ => rows.put(row.clone())?,
         }
     }
     if job.crashes > 0 {
-        jobs.put(Job { crashes: 0, ..(*job).clone() })?;
+        jobs.put(Job {
+            crashes: 0,
+            ..(*job).clone()
+        })?;
     }
     Ok(())
 }

@@ -24,7 +24,8 @@ pub fn apply(rows: &mut Rows, batch: &Batch, stripe: u16) -> Step<Result<Receipt
     match operate(rows, batch, stripe) {
         Ok(receipt) => {
             if let Some(key) = &batch.key {
-                let text = serde_json::to_string(&receipt).map_err(|e| Error::internal(format!("a receipt cannot be written: {e}")))?;
+                let text =
+                    serde_json::to_string(&receipt).map_err(|e| Error::internal(format!("a receipt cannot be written: {e}")))?;
                 rows.idem.insert(note(batch, key, format!("{{\"ok\":{text}}}")));
             }
             Ok(Ok(receipt))
@@ -45,7 +46,10 @@ pub fn apply(rows: &mut Rows, batch: &Batch, stripe: u16) -> Step<Result<Receipt
 
 /// Business failures repeat themselves under their key; wrong input and faults of ours do not.
 fn sticks(e: &Error) -> bool {
-    matches!(e.kind(), ErrorKind::Insufficient | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Denied)
+    matches!(
+        e.kind(),
+        ErrorKind::Insufficient | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Denied
+    )
 }
 
 fn note(batch: &Batch, key: &Key, outcome: String) -> IdemRow {
@@ -60,17 +64,29 @@ fn note(batch: &Batch, key: &Key, outcome: String) -> IdemRow {
 
 fn replay(old: &IdemRow, key: &Key) -> Result<Receipt> {
     if old.fingerprint != key.fingerprint {
-        return Err(Error::conflict("idempotency.mismatch", format!("the idempotency key `{}` was used with another payload", key.text))
-            .hint("use a new key for a new request, and the same payload when repeating one"));
+        return Err(Error::conflict(
+            "idempotency.mismatch",
+            format!("the idempotency key `{}` was used with another payload", key.text),
+        )
+        .hint("use a new key for a new request, and the same payload when repeating one"));
     }
-    let corrupt = || Error::new(ErrorKind::Corrupt, "idempotency.corrupt", format!("what came of the key `{}` cannot be read", key.text));
+    let corrupt = || {
+        Error::new(
+            ErrorKind::Corrupt,
+            "idempotency.corrupt",
+            format!("what came of the key `{}` cannot be read", key.text),
+        )
+    };
     let outcome: serde_json::Value = serde_json::from_str(&old.outcome).map_err(|_| corrupt())?;
     if let Some(e) = outcome.get("err") {
         return Err(Error::from_json(e));
     }
     let receipt = outcome.get("ok").cloned().ok_or_else(corrupt)?;
     let receipt: Receipt = serde_json::from_value(receipt).map_err(|_| corrupt())?;
-    Ok(Receipt { replayed: true, ..receipt })
+    Ok(Receipt {
+        replayed: true,
+        ..receipt
+    })
 }
 
 /// Asks ahead for what the batch surely needs.
@@ -84,7 +100,9 @@ pub fn wants(rows: &mut Rows, batch: &Batch) {
             Op::Queue(op) => jobs::wants(&mut rows.jobs, op),
             Op::Journal(op) => {
                 rows.jobs.want((op.job.clone(),));
-                op.rows.iter().for_each(|r| rows.journal.want((r.job.clone(), r.path.clone())));
+                op.rows
+                    .iter()
+                    .for_each(|r| rows.journal.want((r.job.clone(), r.path.clone())));
             }
             Op::Record(op) => {
                 let (records::RecordOp::Put { kind, name, .. } | records::RecordOp::Delete { kind, name, .. }) = op;
@@ -123,7 +141,11 @@ fn operate(rows: &mut Rows, batch: &Batch, stripe: u16) -> Step<Receipt> {
     }
     wakes.sort_unstable();
     wakes.dedup();
-    Ok(Receipt { answers, replayed: false, wakes })
+    Ok(Receipt {
+        answers,
+        replayed: false,
+        wakes,
+    })
 }
 
 fn wake_for(op: &QueueOp, answer: &QueueAnswer, wakes: &mut Vec<String>) {
@@ -142,12 +164,18 @@ fn wake_for(op: &QueueOp, answer: &QueueAnswer, wakes: &mut Vec<String>) {
 
 /// A job that ended takes its hold with it: captured as it says, the rest released, in the same commit.
 fn settle_hold(rows: &mut Rows, end: &Ended, now: Millis, stripe: u16) -> Step<()> {
-    let Some(job) = rows.jobs.get(&(end.job.clone(),))? else { return Ok(()) };
+    let Some(job) = rows.jobs.get(&(end.job.clone(),))? else {
+        return Ok(());
+    };
     let Some(hold) = &end.hold else { return Ok(()) };
     let op = match &end.capture {
-        Some(amount) if *amount != Some(crate::types::MicroCredits::ZERO) => {
-            LedgerOp::Capture { hold: hold.clone(), amount: *amount, last: true, overage: Overage::Reject, txn: crate::types::TxnId::new(now) }
-        }
+        Some(amount) if *amount != Some(crate::types::MicroCredits::ZERO) => LedgerOp::Capture {
+            hold: hold.clone(),
+            amount: *amount,
+            last: true,
+            overage: Overage::Reject,
+            txn: crate::types::TxnId::new(now),
+        },
         _ => LedgerOp::Release { hold: hold.clone() },
     };
     let tenant: Tenant = job.tenant.clone();
@@ -155,7 +183,10 @@ fn settle_hold(rows: &mut Rows, end: &Ended, now: Millis, stripe: u16) -> Step<(
         Ok(answer) => {
             let captured = answer.captured();
             if captured.0 != 0 {
-                rows.jobs.put(jobs::Job { captured, ..(*job).clone() })?;
+                rows.jobs.put(jobs::Job {
+                    captured,
+                    ..(*job).clone()
+                })?;
             }
             Ok(())
         }

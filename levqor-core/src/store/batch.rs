@@ -25,7 +25,12 @@ pub struct Batch {
 impl Batch {
     /// A batch without operations.
     pub fn new(tenant: Tenant, now: Millis) -> Self {
-        Batch { tenant, now, key: None, ops: Vec::new() }
+        Batch {
+            tenant,
+            now,
+            key: None,
+            ops: Vec::new(),
+        }
     }
 
     /// Binds it to an idempotency key.
@@ -77,7 +82,13 @@ macro_rules! from {
         })*
     };
 }
-from!(Ledger(LedgerOp), Queue(QueueOp), Journal(JournalOp), Record(RecordOp), Usage(NewUsage));
+from!(
+    Ledger(LedgerOp),
+    Queue(QueueOp),
+    Journal(JournalOp),
+    Record(RecordOp),
+    Usage(NewUsage)
+);
 
 /// What an operation gave back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -87,6 +87,13 @@ pub struct StoreInfo {
 impl StoreInfo {
     /// The facts of a store.
     pub fn new(kind: &'static str, place: impl Into<String>) -> Self {
-        StoreInfo { kind, version: String::new(), durable: false, shared: false, place: place.into(), clock_offset: Millis::ZERO }
+        StoreInfo {
+            kind,
+            version: String::new(),
+            durable: false,
+            shared: false,
+            place: place.into(),
+            clock_offset: Millis::ZERO,
+        }
     }
 }

@@ -43,7 +43,14 @@ pub trait LedgerRead: Send + Sync + 'static {
     async fn account(&self, tenant: &Tenant, owner: &str) -> Result<Option<Arc<Account>>>;
 
     /// Entries of an account booked in `[from, to)`, oldest first, with a version greater than `after`.
-    async fn entries(&self, tenant: &Tenant, owner: &str, span: (Millis, Millis), after: i64, limit: usize) -> Result<Vec<Arc<Entry>>>;
+    async fn entries(
+        &self,
+        tenant: &Tenant,
+        owner: &str,
+        span: (Millis, Millis),
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Arc<Entry>>>;
 
     /// Accounts of a tenant by name, system accounts included: for totals.
     async fn accounts(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<Account>>>;

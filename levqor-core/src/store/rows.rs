@@ -27,17 +27,50 @@ pub struct Rows {
 macro_rules! each_table {
     ($rows:expr, |$t:ident| $do:expr) => {{
         let r = $rows;
-        { let $t = &mut r.idem; $do; }
-        { let $t = &mut r.jobs; $do; }
-        { let $t = &mut r.ledger.accounts; $do; }
-        { let $t = &mut r.ledger.grants; $do; }
-        { let $t = &mut r.ledger.holds; $do; }
-        { let $t = &mut r.ledger.slices; $do; }
-        { let $t = &mut r.ledger.txns; $do; }
-        { let $t = &mut r.ledger.entries; $do; }
-        { let $t = &mut r.journal; $do; }
-        { let $t = &mut r.records; $do; }
-        { let $t = &mut r.usage; $do; }
+        {
+            let $t = &mut r.idem;
+            $do;
+        }
+        {
+            let $t = &mut r.jobs;
+            $do;
+        }
+        {
+            let $t = &mut r.ledger.accounts;
+            $do;
+        }
+        {
+            let $t = &mut r.ledger.grants;
+            $do;
+        }
+        {
+            let $t = &mut r.ledger.holds;
+            $do;
+        }
+        {
+            let $t = &mut r.ledger.slices;
+            $do;
+        }
+        {
+            let $t = &mut r.ledger.txns;
+            $do;
+        }
+        {
+            let $t = &mut r.ledger.entries;
+            $do;
+        }
+        {
+            let $t = &mut r.journal;
+            $do;
+        }
+        {
+            let $t = &mut r.records;
+            $do;
+        }
+        {
+            let $t = &mut r.usage;
+            $do;
+        }
     }};
 }
 

@@ -23,7 +23,10 @@ pub struct MemoryStore {
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        MemoryStore { rows: Arc::new(Mutex::new(Rows::complete())), hub: Hub::default() }
+        MemoryStore {
+            rows: Arc::new(Mutex::new(Rows::complete())),
+            hub: Hub::default(),
+        }
     }
 }
 
@@ -59,7 +62,12 @@ impl Store for MemoryStore {
 
     fn reads(&self) -> Reads {
         let me = Arc::new(self.clone());
-        Reads { ledger: me.clone(), queue: me.clone(), journal: me.clone(), records: me }
+        Reads {
+            ledger: me.clone(),
+            queue: me.clone(),
+            journal: me.clone(),
+            records: me,
+        }
     }
 
     async fn wakes(&self, topic: &str) -> Result<Box<dyn Wakes>> {
@@ -77,13 +85,28 @@ impl LedgerRead for MemoryStore {
         Ok(self.lock().ledger.accounts.peek(&(tenant.clone(), owner.into())).cloned())
     }
 
-    async fn entries(&self, tenant: &Tenant, owner: &str, span: (Millis, Millis), after: i64, limit: usize) -> Result<Vec<Arc<Entry>>> {
+    async fn entries(
+        &self,
+        tenant: &Tenant,
+        owner: &str,
+        span: (Millis, Millis),
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<Arc<Entry>>> {
         let rows = self.lock();
         let owner: Arc<str> = owner.into();
-        let last = rows.ledger.accounts.peek(&(tenant.clone(), owner.clone())).map_or(0, |a| a.version);
+        let last = rows
+            .ledger
+            .accounts
+            .peek(&(tenant.clone(), owner.clone()))
+            .map_or(0, |a| a.version);
         let versions = after + 1..=last;
         let entries = versions.filter_map(|v| rows.ledger.entries.peek(&(tenant.clone(), owner.clone(), v)));
-        Ok(entries.filter(|e| span.0 <= e.booked_at && e.booked_at < span.1).take(limit).cloned().collect())
+        Ok(entries
+            .filter(|e| span.0 <= e.booked_at && e.booked_at < span.1)
+            .take(limit)
+            .cloned()
+            .collect())
     }
 
     async fn accounts(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<Account>>> {
@@ -97,12 +120,30 @@ impl LedgerRead for MemoryStore {
         let rows = self.lock();
         let from = &rows.ledger;
         let mut all = LedgerRows::complete();
-        from.accounts.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.accounts.load((**r).clone()));
-        from.grants.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.grants.load((**r).clone()));
-        from.holds.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.holds.load((**r).clone()));
-        from.slices.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.slices.load((**r).clone()));
-        from.txns.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.txns.load((**r).clone()));
-        from.entries.iter().filter(|r| r.tenant == *tenant).for_each(|r| all.entries.load((**r).clone()));
+        from.accounts
+            .iter()
+            .filter(|r| r.tenant == *tenant)
+            .for_each(|r| all.accounts.load((**r).clone()));
+        from.grants
+            .iter()
+            .filter(|r| r.tenant == *tenant)
+            .for_each(|r| all.grants.load((**r).clone()));
+        from.holds
+            .iter()
+            .filter(|r| r.tenant == *tenant)
+            .for_each(|r| all.holds.load((**r).clone()));
+        from.slices
+            .iter()
+            .filter(|r| r.tenant == *tenant)
+            .for_each(|r| all.slices.load((**r).clone()));
+        from.txns
+            .iter()
+            .filter(|r| r.tenant == *tenant)
+            .for_each(|r| all.txns.load((**r).clone()));
+        from.entries
+            .iter()
+            .filter(|r| r.tenant == *tenant)
+            .for_each(|r| all.entries.load((**r).clone()));
         Ok(all)
     }
 }
@@ -155,7 +196,12 @@ impl RecordRead for MemoryStore {
 
     async fn records(&self, tenant: &Tenant, kind: &str, page: &Page) -> Result<Vec<Arc<Record>>> {
         let rows = self.lock();
-        let mut found: Vec<_> = rows.records.iter().filter(|r| r.tenant == *tenant && *r.kind == *kind).cloned().collect();
+        let mut found: Vec<_> = rows
+            .records
+            .iter()
+            .filter(|r| r.tenant == *tenant && *r.kind == *kind)
+            .cloned()
+            .collect();
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(cut(found, page, |r| &r.name))
     }
@@ -163,6 +209,8 @@ impl RecordRead for MemoryStore {
 
 /// The page of a sorted list.
 fn cut<T>(list: Vec<T>, page: &Page, key: impl Fn(&T) -> &str) -> Vec<T> {
-    let start = page.after.as_ref().map_or(0, |after| list.iter().position(|t| key(t) == after).map_or(list.len(), |i| i + 1));
+    let start = page.after.as_ref().map_or(0, |after| {
+        list.iter().position(|t| key(t) == after).map_or(list.len(), |i| i + 1)
+    });
     list.into_iter().skip(start).take(page.limit).collect()
 }

@@ -84,12 +84,15 @@ impl Fault {
     /// As an error for the caller.
     pub(super) fn into_error(self) -> Error {
         match self {
-            Fault::Race(m) => Error::unavailable("store.busy", format!("the database is busy: {m}")).hint("try again in a moment"),
+            Fault::Race(m) => {
+                Error::unavailable("store.busy", format!("the database is busy: {m}")).hint("try again in a moment")
+            }
             Fault::Gone(m) => Error::unavailable("store.unavailable", format!("the database cannot be reached: {m}"))
                 .hint("check that the server runs and that its address is right"),
             Fault::Value(m) => Error::invalid("store.bad_value", format!("the database does not take a value: {m}"))
                 .hint("texts must be valid UTF-8 without NUL characters"),
-            Fault::Full(m) => Error::unavailable("store.full", format!("the database has no room left: {m}")).hint("free disk space; nothing that was acknowledged is lost"),
+            Fault::Full(m) => Error::unavailable("store.full", format!("the database has no room left: {m}"))
+                .hint("free disk space; nothing that was acknowledged is lost"),
             Fault::Corrupt(m) => Error::new(ErrorKind::Corrupt, "store.corrupt", format!("the database is damaged: {m}"))
                 .hint("stop writing to it and restore the last good backup"),
             Fault::Other(m) => Error::internal(format!("the database refused a statement: {m}")),
@@ -121,9 +124,11 @@ pub(super) fn fault(e: &sqlx::Error) -> Fault {
                 },
             }
         }
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => {
-            Fault::Gone(text)
-        }
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::WorkerCrashed => Fault::Gone(text),
         sqlx::Error::Protocol(_) => Fault::Gone(text),
         _ => Fault::Other(text),
     }

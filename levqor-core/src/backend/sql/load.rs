@@ -4,7 +4,7 @@ use super::conn::{Arg, Conn, Fault};
 use super::text::{Dialect, TableSql};
 use crate::error::Result;
 use crate::store::Rows;
-use crate::table::{Cell, Cells, Kind, KeyCells, Row, Table};
+use crate::table::{Cell, Cells, KeyCells, Kind, Row, Table};
 
 /// Loads everything that the tables want. `false` if they wanted nothing.
 pub(super) async fn load(rows: &mut Rows, conn: &mut dyn Conn, dialect: Dialect) -> Result<bool, Fault> {
@@ -13,7 +13,9 @@ pub(super) async fn load(rows: &mut Rows, conn: &mut dyn Conn, dialect: Dialect)
     let holds = rows.ledger.holds.take_wants();
     if !holds.keys.is_empty() {
         let found = select::<crate::credits::Hold>(conn, dialect, &holds.keys).await?;
-        found.iter().for_each(|h| rows.ledger.accounts.want((h.tenant.clone(), h.owner.clone())));
+        found
+            .iter()
+            .for_each(|h| rows.ledger.accounts.want((h.tenant.clone(), h.owner.clone())));
     }
     holds.keys.into_iter().for_each(|k| rows.ledger.holds.want(k));
     holds.groups.into_iter().for_each(|g| rows.ledger.holds.want_group(g));
@@ -53,7 +55,11 @@ async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) 
     Ok(true)
 }
 
-async fn select<R: Row>(conn: &mut dyn Conn, dialect: Dialect, keys: &std::collections::BTreeSet<R::Key>) -> Result<Vec<R>, Fault> {
+async fn select<R: Row>(
+    conn: &mut dyn Conn,
+    dialect: Dialect,
+    keys: &std::collections::BTreeSet<R::Key>,
+) -> Result<Vec<R>, Fault> {
     let args = key_args(dialect, R::KEY, keys.iter(), kinds_of::<R>(R::KEY));
     fetch::<R>(conn, &TableSql::of::<R>(dialect).by_key, args).await
 }
@@ -62,14 +68,25 @@ async fn select<R: Row>(conn: &mut dyn Conn, dialect: Dialect, keys: &std::colle
 pub(super) async fn fetch<R: Row>(conn: &mut dyn Conn, sql: &str, args: Vec<Arg>) -> Result<Vec<R>, Fault> {
     let kinds: Vec<Kind> = R::COLUMNS.iter().map(|c| c.kind).collect();
     let found = conn.fetch(sql, args, &kinds).await?;
-    found.into_iter().map(|cells| R::from_cells(Cells::new(cells)).map_err(|e| Fault::Corrupt(e.to_string()))).collect()
+    found
+        .into_iter()
+        .map(|cells| R::from_cells(Cells::new(cells)).map_err(|e| Fault::Corrupt(e.to_string())))
+        .collect()
 }
 
 fn kinds_of<R: Row>(names: &[&str]) -> Vec<Kind> {
-    names.iter().map(|n| R::COLUMNS.iter().find(|c| c.name == *n).map_or(Kind::Text, |c| c.kind)).collect()
+    names
+        .iter()
+        .map(|n| R::COLUMNS.iter().find(|c| c.name == *n).map_or(Kind::Text, |c| c.kind))
+        .collect()
 }
 
-fn key_args<'a, K: KeyCells + 'a>(dialect: Dialect, names: &[&str], keys: impl Iterator<Item = &'a K>, kinds: Vec<Kind>) -> Vec<Arg> {
+fn key_args<'a, K: KeyCells + 'a>(
+    dialect: Dialect,
+    names: &[&str],
+    keys: impl Iterator<Item = &'a K>,
+    kinds: Vec<Kind>,
+) -> Vec<Arg> {
     debug_assert_eq!(names.len(), kinds.len());
     pack(dialect, &kinds, keys.map(KeyCells::cells))
 }

@@ -18,10 +18,20 @@ pub(super) fn newest() -> i64 {
 /// database's lock. Returns the versions before and after.
 pub(super) async fn migrate(conn: &mut dyn Conn, now: Millis) -> Result<(i64, i64)> {
     let fail = |f: Fault| f.into_error();
-    conn.execute("CREATE TABLE IF NOT EXISTS levqor_schema (version BIGINT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)", vec![])
+    conn.execute(
+        "CREATE TABLE IF NOT EXISTS levqor_schema (version BIGINT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)",
+        vec![],
+    )
+    .await
+    .map_err(fail)?;
+    let found = conn
+        .fetch(
+            "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM levqor_schema",
+            vec![],
+            &[Kind::Int],
+        )
         .await
         .map_err(fail)?;
-    let found = conn.fetch("SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM levqor_schema", vec![], &[Kind::Int]).await.map_err(fail)?;
     let current = match found.first().and_then(|row| row.first()) {
         Some(Cell::Int(n)) => *n,
         _ => 0,
@@ -38,9 +48,12 @@ pub(super) async fn migrate(conn: &mut dyn Conn, now: Millis) -> Result<(i64, i6
         for statement in parts.iter().copied().flatten() {
             conn.execute(statement, vec![]).await.map_err(fail)?;
         }
-        conn.execute("INSERT INTO levqor_schema (version, applied_at) VALUES ($1, $2)", vec![Arg::Int(version), Arg::Int(now.0)])
-            .await
-            .map_err(fail)?;
+        conn.execute(
+            "INSERT INTO levqor_schema (version, applied_at) VALUES ($1, $2)",
+            vec![Arg::Int(version), Arg::Int(now.0)],
+        )
+        .await
+        .map_err(fail)?;
     }
     Ok((current, newest()))
 }

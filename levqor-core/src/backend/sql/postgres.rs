@@ -31,13 +31,22 @@ const STRIPES: u16 = 16;
 pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlStore> {
     let connect = PgConnectOptions::from_str(url)
         .map_err(|e| {
-            Error::new(ErrorKind::Config, "store.bad_url", format!("the Postgres address cannot be read: {e}"))
-                .hint("write postgres://user:password@host:5432/database")
+            Error::new(
+                ErrorKind::Config,
+                "store.bad_url",
+                format!("the Postgres address cannot be read: {e}"),
+            )
+            .hint("write postgres://user:password@host:5432/database")
         })?
         .application_name("levqor")
         .statement_cache_capacity(256)
         .disable_statement_logging();
-    let place = format!("{}:{}/{}", connect.get_host(), connect.get_port(), connect.get_database().unwrap_or("postgres"));
+    let place = format!(
+        "{}:{}/{}",
+        connect.get_host(),
+        connect.get_port(),
+        connect.get_database().unwrap_or("postgres")
+    );
     let pool = PgPoolOptions::new()
         .min_connections(0)
         .max_connections(options.readers.max(1) + 2)
@@ -68,7 +77,9 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
 }
 
 async fn locked_migration(conn: &mut PgConn, now: Millis) -> Result<()> {
-    conn.execute("SELECT pg_advisory_xact_lock($1)", vec![Arg::Int(MIGRATION_LOCK)]).await.map_err(Fault::into_error)?;
+    conn.execute("SELECT pg_advisory_xact_lock($1)", vec![Arg::Int(MIGRATION_LOCK)])
+        .await
+        .map_err(Fault::into_error)?;
     migrate(conn, now).await.map(|_| ())
 }
 
@@ -141,7 +152,8 @@ impl Driver for Postgres {
 
     async fn notify(&self, topics: &str) -> Result<(), Fault> {
         let mut conn = self.take().await?;
-        conn.execute("SELECT pg_notify($1, $2)", vec![Arg::from(CHANNEL), Arg::from(topics)]).await
+        conn.execute("SELECT pg_notify($1, $2)", vec![Arg::from(CHANNEL), Arg::from(topics)])
+            .await
     }
 
     fn dialect(&self) -> Dialect {
@@ -214,7 +226,10 @@ impl Conn for PgConn {
 
     async fn end(&mut self, commit: bool) -> Result<(), Fault> {
         if self.open {
-            self.conn.execute(if commit { "COMMIT" } else { "ROLLBACK" }).await.map_err(|e| fault(&e))?;
+            self.conn
+                .execute(if commit { "COMMIT" } else { "ROLLBACK" })
+                .await
+                .map_err(|e| fault(&e))?;
             self.open = false;
         }
         Ok(())

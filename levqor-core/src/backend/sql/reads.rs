@@ -42,30 +42,71 @@ fn text(t: &str) -> Arg {
 #[async_trait]
 impl LedgerRead for SqlReads {
     async fn account(&self, tenant: &Tenant, owner: &str) -> Result<Option<Arc<Account>>> {
-        self.one("WHERE t.tenant = $1 AND t.owner = $2", vec![text(tenant.as_str()), text(owner)]).await
+        self.one(
+            "WHERE t.tenant = $1 AND t.owner = $2",
+            vec![text(tenant.as_str()), text(owner)],
+        )
+        .await
     }
 
-    async fn entries(&self, tenant: &Tenant, owner: &str, span: (Millis, Millis), after: i64, n: usize) -> Result<Vec<Arc<Entry>>> {
+    async fn entries(
+        &self,
+        tenant: &Tenant,
+        owner: &str,
+        span: (Millis, Millis),
+        after: i64,
+        n: usize,
+    ) -> Result<Vec<Arc<Entry>>> {
         let tail = "WHERE t.tenant = $1 AND t.owner = $2 AND t.booked_at >= $3 AND t.booked_at < $4 AND t.version > $5 ORDER BY t.version LIMIT $6";
-        self.pick(tail, vec![text(tenant.as_str()), text(owner), Arg::Int(span.0.0), Arg::Int(span.1.0), Arg::Int(after), limit(n)]).await
+        self.pick(
+            tail,
+            vec![
+                text(tenant.as_str()),
+                text(owner),
+                Arg::Int(span.0.0),
+                Arg::Int(span.1.0),
+                Arg::Int(after),
+                limit(n),
+            ],
+        )
+        .await
     }
 
     async fn accounts(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<Account>>> {
         let after = page.after.as_deref().unwrap_or("");
         let tail = "WHERE t.tenant = $1 AND t.owner > $2 ORDER BY t.owner LIMIT $3";
-        self.pick(tail, vec![text(tenant.as_str()), text(after), limit(page.limit)]).await
+        self.pick(tail, vec![text(tenant.as_str()), text(after), limit(page.limit)])
+            .await
     }
 
     async fn everything(&self, tenant: &Tenant) -> Result<LedgerRows> {
         let mut all = LedgerRows::complete();
         let tail = "WHERE t.tenant = $1";
         let args = || vec![text(tenant.as_str())];
-        self.pick::<Account>(tail, args()).await?.iter().for_each(|r| all.accounts.load((**r).clone()));
-        self.pick::<Grant>(tail, args()).await?.iter().for_each(|r| all.grants.load((**r).clone()));
-        self.pick::<Hold>(tail, args()).await?.iter().for_each(|r| all.holds.load((**r).clone()));
-        self.pick::<Slice>(tail, args()).await?.iter().for_each(|r| all.slices.load((**r).clone()));
-        self.pick::<Txn>(tail, args()).await?.iter().for_each(|r| all.txns.load((**r).clone()));
-        self.pick::<Entry>(tail, args()).await?.iter().for_each(|r| all.entries.load((**r).clone()));
+        self.pick::<Account>(tail, args())
+            .await?
+            .iter()
+            .for_each(|r| all.accounts.load((**r).clone()));
+        self.pick::<Grant>(tail, args())
+            .await?
+            .iter()
+            .for_each(|r| all.grants.load((**r).clone()));
+        self.pick::<Hold>(tail, args())
+            .await?
+            .iter()
+            .for_each(|r| all.holds.load((**r).clone()));
+        self.pick::<Slice>(tail, args())
+            .await?
+            .iter()
+            .for_each(|r| all.slices.load((**r).clone()));
+        self.pick::<Txn>(tail, args())
+            .await?
+            .iter()
+            .for_each(|r| all.txns.load((**r).clone()));
+        self.pick::<Entry>(tail, args())
+            .await?
+            .iter()
+            .for_each(|r| all.entries.load((**r).clone()));
         Ok(all)
     }
 }
@@ -73,7 +114,11 @@ impl LedgerRead for SqlReads {
 #[async_trait]
 impl QueueRead for SqlReads {
     async fn job(&self, tenant: &Tenant, id: &JobId) -> Result<Option<Arc<Job>>> {
-        self.one("WHERE t.id = $1 AND t.tenant = $2", vec![text(id.as_str()), text(tenant.as_str())]).await
+        self.one(
+            "WHERE t.id = $1 AND t.tenant = $2",
+            vec![text(id.as_str()), text(tenant.as_str())],
+        )
+        .await
     }
 
     async fn jobs(&self, tenant: &Tenant, filter: &JobFilter, page: &Page) -> Result<Vec<Arc<Job>>> {
@@ -83,14 +128,22 @@ impl QueueRead for SqlReads {
             // Written out, so that the partial index of dead jobs can serve.
             let _ = write!(tail, " AND t.state = '{}'", state.as_str());
         }
-        let columns = [("queue", &filter.queue), ("account", &filter.account), ("handler", &filter.handler)];
+        let columns = [
+            ("queue", &filter.queue),
+            ("account", &filter.account),
+            ("handler", &filter.handler),
+        ];
         for (column, value) in columns.into_iter().filter_map(|(c, v)| v.as_deref().map(|v| (c, v))) {
             args.push(text(value));
             let _ = write!(tail, " AND t.{column} = ${}", args.len());
         }
         if let Some(after) = &page.after {
             args.push(text(after));
-            let _ = write!(tail, " AND (t.created_at, t.id) < (SELECT j.created_at, j.id FROM levqor_job j WHERE j.id = ${})", args.len());
+            let _ = write!(
+                tail,
+                " AND (t.created_at, t.id) < (SELECT j.created_at, j.id FROM levqor_job j WHERE j.id = ${})",
+                args.len()
+            );
         }
         args.push(limit(page.limit));
         let _ = write!(tail, " ORDER BY t.created_at DESC, t.id DESC LIMIT ${}", args.len());
@@ -103,7 +156,10 @@ impl QueueRead for SqlReads {
                    SELECT queue, state, CAST(COUNT(*) AS BIGINT) FROM levqor_job WHERE tenant = $1 AND state = 'dead' GROUP BY queue, state
                    ORDER BY 1, 2";
         let mut conn = self.0.driver.reader().await.map_err(Fault::into_error)?;
-        let rows = conn.fetch(sql, vec![text(tenant.as_str())], &[Kind::Text, Kind::Text, Kind::Int]).await.map_err(Fault::into_error)?;
+        let rows = conn
+            .fetch(sql, vec![text(tenant.as_str())], &[Kind::Text, Kind::Text, Kind::Int])
+            .await
+            .map_err(Fault::into_error)?;
         let counts = rows.into_iter().filter_map(|row| match row.as_slice() {
             [Cell::Text(queue), Cell::Text(state), Cell::Int(n)] => {
                 Some((queue.to_string(), JobState::from_name(state)?, u64::try_from(*n).unwrap_or(0)))
@@ -117,7 +173,8 @@ impl QueueRead for SqlReads {
 #[async_trait]
 impl JournalRead for SqlReads {
     async fn steps(&self, job: &JobId) -> Result<Vec<Arc<JournalRow>>> {
-        self.pick("WHERE t.job = $1 ORDER BY t.started_at, t.path", vec![text(job.as_str())]).await
+        self.pick("WHERE t.job = $1 ORDER BY t.started_at, t.path", vec![text(job.as_str())])
+            .await
     }
 }
 
@@ -131,6 +188,7 @@ impl RecordRead for SqlReads {
     async fn records(&self, tenant: &Tenant, kind: &str, page: &Page) -> Result<Vec<Arc<Record>>> {
         let tail = "WHERE t.tenant = $1 AND t.kind = $2 AND t.name > $3 ORDER BY t.name LIMIT $4";
         let after = page.after.as_deref().unwrap_or("");
-        self.pick(tail, vec![text(tenant.as_str()), text(kind), text(after), limit(page.limit)]).await
+        self.pick(tail, vec![text(tenant.as_str()), text(kind), text(after), limit(page.limit)])
+            .await
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteArguments, SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Executor, Row, ValueRef};
 
 use super::conn::{Arg, Conn, Driver, Fault, fault};
@@ -31,24 +32,41 @@ const OLDEST: (u32, u32, u32) = (3, 51, 3);
 /// of SQLite in the same process closes the file; and a file that another library of this process has
 /// open is refused (`store.foreign_handle`).
 pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlStore> {
-    let config = |m: String| Error::new(ErrorKind::Config, "store.bad_url", m).hint("write sqlite://levqor.db, or sqlite:///absolute/path.db");
-    let path = url.strip_prefix("sqlite://").or_else(|| url.strip_prefix("sqlite:")).unwrap_or(url);
+    let config = |m: String| {
+        Error::new(ErrorKind::Config, "store.bad_url", m).hint("write sqlite://levqor.db, or sqlite:///absolute/path.db")
+    };
+    let path = url
+        .strip_prefix("sqlite://")
+        .or_else(|| url.strip_prefix("sqlite:"))
+        .unwrap_or(url);
     if path.is_empty() || path.starts_with(":memory:") {
         return Err(config("a SQLite store needs a file".into()).hint("for a store without a file, open memory://"));
     }
     let path = path.split('?').next().unwrap_or(path);
-    let parent = Path::new(path).parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = Path::new(path)
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(|e| config(format!("the folder {} cannot be made: {e}", parent.display())))?;
-    let parent = parent.canonicalize().map_err(|e| config(format!("the folder {} cannot be read: {e}", parent.display())))?;
-    let path = parent.join(Path::new(path).file_name().ok_or_else(|| config(format!("{path} is not a file name")))?);
+    let parent = parent
+        .canonicalize()
+        .map_err(|e| config(format!("the folder {} cannot be read: {e}", parent.display())))?;
+    let path = parent.join(
+        Path::new(path)
+            .file_name()
+            .ok_or_else(|| config(format!("{path} is not a file name")))?,
+    );
 
     let ours = Ours::enter(&path)?;
-    let options_of = SqliteConnectOptions::from_str("sqlite::memory:")
-        .map_err(|e| config(e.to_string()))?
+    let options_of = SqliteConnectOptions::new()
         .filename(&path)
         .create_if_missing(true)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(if options.durable { SqliteSynchronous::Full } else { SqliteSynchronous::Normal })
+        .synchronous(if options.durable {
+            SqliteSynchronous::Full
+        } else {
+            SqliteSynchronous::Normal
+        })
         .busy_timeout(Duration::from_secs(10))
         .foreign_keys(false)
         .statement_cache_capacity(256)
@@ -58,10 +76,20 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
 
     // Switching to the write-ahead log, making the file and migrating it must not race.
     let held = lock.take().await.map_err(Fault::into_error)?;
-    let mut first = SqliteConnection::connect_with(&options_of).await.map_err(|e| fault(&e).into_error())?;
-    let version: String = sqlx::query_scalar("SELECT sqlite_version()").fetch_one(&mut first).await.map_err(|e| fault(&e).into_error())?;
+    let mut first = SqliteConnection::connect_with(&options_of)
+        .await
+        .map_err(|e| fault(&e).into_error())?;
+    let version: String = sqlx::query_scalar("SELECT sqlite_version()")
+        .fetch_one(&mut first)
+        .await
+        .map_err(|e| fault(&e).into_error())?;
     check_version(&version)?;
-    let mut conn = SqliteConn { conn: Raw::Own(Box::new(first)), lock: None, held: None, open: false };
+    let mut conn = SqliteConn {
+        conn: Raw::Own(Box::new(first)),
+        lock: None,
+        held: None,
+        open: false,
+    };
     conn.begin().await.map_err(Fault::into_error)?;
     let migrated = migrate(&mut conn, now).await;
     conn.end(migrated.is_ok()).await.map_err(Fault::into_error)?;
@@ -74,7 +102,12 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
         .max_connections(options.readers.max(1))
         .test_before_acquire(false)
         .connect_lazy_with(options_of.clone().read_only(true).create_if_missing(false));
-    let driver = Sqlite { options: options_of, pool, lock, _ours: ours };
+    let driver = Sqlite {
+        options: options_of,
+        pool,
+        lock,
+        _ours: ours,
+    };
     let mut info = StoreInfo::new("sqlite", path.display().to_string());
     info.version = version;
     info.durable = true;
@@ -84,12 +117,20 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
 
 fn check_version(version: &str) -> Result<()> {
     let mut parts = version.split('.').map(|p| p.parse::<u32>().unwrap_or(0));
-    let found = (parts.next().unwrap_or(0), parts.next().unwrap_or(0), parts.next().unwrap_or(0));
+    let found = (
+        parts.next().unwrap_or(0),
+        parts.next().unwrap_or(0),
+        parts.next().unwrap_or(0),
+    );
     if found >= OLDEST {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Config, "store.old_sqlite", format!("SQLite {version} can corrupt its write-ahead log"))
-        .hint("build with the bundled SQLite, or with 3.51.3 or newer"))
+    Err(Error::new(
+        ErrorKind::Config,
+        "store.old_sqlite",
+        format!("SQLite {version} can corrupt its write-ahead log"),
+    )
+    .hint("build with the bundled SQLite, or with 3.51.3 or newer"))
 }
 
 struct Sqlite {
@@ -103,12 +144,22 @@ struct Sqlite {
 impl Driver for Sqlite {
     async fn writer(&self) -> Result<Box<dyn Conn>, Fault> {
         let conn = self.options.connect().await.map_err(|e| fault(&e))?;
-        Ok(Box::new(SqliteConn { conn: Raw::Own(Box::new(conn)), lock: Some(self.lock.clone()), held: None, open: false }))
+        Ok(Box::new(SqliteConn {
+            conn: Raw::Own(Box::new(conn)),
+            lock: Some(self.lock.clone()),
+            held: None,
+            open: false,
+        }))
     }
 
     async fn reader(&self) -> Result<Box<dyn Conn>, Fault> {
         let conn = self.pool.acquire().await.map_err(|e| fault(&e))?;
-        Ok(Box::new(SqliteConn { conn: Raw::Pooled(conn), lock: None, held: None, open: false }))
+        Ok(Box::new(SqliteConn {
+            conn: Raw::Pooled(conn),
+            lock: None,
+            held: None,
+            open: false,
+        }))
     }
 
     async fn notify(&self, _topics: &str) -> Result<(), Fault> {
@@ -194,7 +245,14 @@ impl Conn for SqliteConn {
     }
 
     async fn end(&mut self, commit: bool) -> Result<(), Fault> {
-        let done = if self.open { self.raw().execute(if commit { "COMMIT" } else { "ROLLBACK" }).await.map(|_| ()) } else { Ok(()) };
+        let done = if self.open {
+            self.raw()
+                .execute(if commit { "COMMIT" } else { "ROLLBACK" })
+                .await
+                .map(|_| ())
+        } else {
+            Ok(())
+        };
         if done.is_ok() {
             self.open = false;
         }
@@ -216,14 +274,22 @@ impl WriteLock {
         name.push(".lock");
         let lock = WriteLock(Arc::new(PathBuf::from(name)));
         lock.file().map_err(|e| {
-            Error::new(ErrorKind::Config, "store.no_lock_file", format!("the lock file {} cannot be opened: {e}", lock.0.display()))
-                .hint("the folder of the database must be writable")
+            Error::new(
+                ErrorKind::Config,
+                "store.no_lock_file",
+                format!("the lock file {} cannot be opened: {e}", lock.0.display()),
+            )
+            .hint("the folder of the database must be writable")
         })?;
         Ok(lock)
     }
 
     fn file(&self) -> std::io::Result<File> {
-        File::options().create(true).truncate(false).write(true).open(self.0.as_path())
+        File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(self.0.as_path())
     }
 
     async fn take(&self) -> Result<Held, Fault> {
@@ -258,8 +324,11 @@ impl Ours {
         let count = open.entry(path.to_owned()).or_insert(0);
         if *count == 0 && held_by_this_process(path) {
             open.remove(path);
-            return Err(Error::conflict("store.foreign_handle", format!("another library of this process has {} open", path.display()))
-                .hint("the file is Levqor's alone: close the other handle, and keep the host's own tables in a file of their own"));
+            return Err(Error::conflict(
+                "store.foreign_handle",
+                format!("another library of this process has {} open", path.display()),
+            )
+            .hint("the file is Levqor's alone: close the other handle, and keep the host's own tables in a file of their own"));
         }
         *count += 1;
         Ok(Ours(path.to_owned()))
@@ -280,6 +349,10 @@ impl Drop for Ours {
 
 /// Whether a file descriptor of this process points at the file. Known on Linux only.
 fn held_by_this_process(path: &Path) -> bool {
-    let Ok(fds) = std::fs::read_dir("/proc/self/fd") else { return false };
-    fds.flatten().filter_map(|fd| std::fs::read_link(fd.path()).ok()).any(|target| target == path)
+    let Ok(fds) = std::fs::read_dir("/proc/self/fd") else {
+        return false;
+    };
+    fds.flatten()
+        .filter_map(|fd| std::fs::read_link(fd.path()).ok())
+        .any(|target| target == path)
 }

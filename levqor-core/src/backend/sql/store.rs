@@ -26,7 +26,11 @@ pub struct SqlOptions {
 
 impl Default for SqlOptions {
     fn default() -> Self {
-        SqlOptions { durable: true, readers: 4, connect_timeout: Millis::secs(5) }
+        SqlOptions {
+            durable: true,
+            readers: 4,
+            connect_timeout: Millis::secs(5),
+        }
     }
 }
 
@@ -47,7 +51,11 @@ pub(super) struct Inner {
 impl Drop for Inner {
     fn drop(&mut self) {
         // The writer ends by itself when its queue is closed and empty; the others are stopped.
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..).for_each(|t| t.abort());
+        self.tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain(..)
+            .for_each(|t| t.abort());
     }
 }
 
@@ -62,18 +70,36 @@ impl SqlStore {
             tx
         });
         tokio::spawn(Writer::new(driver.clone(), hub.clone(), stripe, notify).work(tickets));
-        SqlStore { inner: Arc::new(Inner { driver, queue, hub, info, tasks: Mutex::new(tasks) }) }
+        SqlStore {
+            inner: Arc::new(Inner {
+                driver,
+                queue,
+                hub,
+                info,
+                tasks: Mutex::new(tasks),
+            }),
+        }
     }
 
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only a database with wake-ups of its own needs it"))]
+    #[cfg_attr(
+        not(feature = "postgres"),
+        allow(dead_code, reason = "only a database with wake-ups of its own needs it")
+    )]
     pub(super) fn hub(&self) -> &Hub {
         &self.inner.hub
     }
 
     /// Stops a task together with the store.
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code, reason = "only a database with wake-ups of its own needs it"))]
+    #[cfg_attr(
+        not(feature = "postgres"),
+        allow(dead_code, reason = "only a database with wake-ups of its own needs it")
+    )]
     pub(super) fn keep(&self, task: JoinHandle<()>) {
-        self.inner.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task.abort_handle());
+        self.inner
+            .tasks
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(task.abort_handle());
     }
 }
 
@@ -118,7 +144,12 @@ impl Store for SqlStore {
 
     fn reads(&self) -> Reads {
         let reader = Arc::new(super::reads::SqlReads(self.inner.clone()));
-        Reads { ledger: reader.clone(), queue: reader.clone(), journal: reader.clone(), records: reader }
+        Reads {
+            ledger: reader.clone(),
+            queue: reader.clone(),
+            journal: reader.clone(),
+            records: reader,
+        }
     }
 
     async fn wakes(&self, topic: &str) -> Result<Box<dyn Wakes>> {

@@ -39,8 +39,13 @@ impl TableSql {
     pub(super) fn of<R: Row>(dialect: Dialect) -> &'static TableSql {
         type Cache = Mutex<HashMap<(&'static str, Dialect), &'static TableSql>>;
         static CACHE: OnceLock<Cache> = OnceLock::new();
-        let mut cache = CACHE.get_or_init(Cache::default).lock().unwrap_or_else(PoisonError::into_inner);
-        cache.entry((R::TABLE, dialect)).or_insert_with(|| Box::leak(Box::new(write::<R>(dialect))))
+        let mut cache = CACHE
+            .get_or_init(Cache::default)
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        cache
+            .entry((R::TABLE, dialect))
+            .or_insert_with(|| Box::leak(Box::new(write::<R>(dialect))))
     }
 }
 
@@ -80,16 +85,38 @@ fn write<R: Row>(dialect: Dialect) -> TableSql {
     let kind_of = |name: &str| R::COLUMNS.iter().find(|c| c.name == name).map_or(Kind::Text, |c| c.kind);
     let kinds_of = |names: &[&str]| names.iter().map(|n| kind_of(n)).collect::<Vec<_>>();
     let columns = list(names.iter().map(|n| format!("t.{n}")), ", ");
-    let join = |names: &[&str]| list(names.iter().enumerate().map(|(i, n)| format!("t.{n} = {}", value(dialect, i))), " AND ");
+    let join = |names: &[&str]| {
+        list(
+            names
+                .iter()
+                .enumerate()
+                .map(|(i, n)| format!("t.{n} = {}", value(dialect, i))),
+            " AND ",
+        )
+    };
     let order = list(R::KEY.iter().map(|n| format!("t.{n}")), ", ");
     let lock = |how: &'static str| if dialect == Dialect::Postgres && R::LOCK { how } else { "" };
 
     // CROSS JOIN keeps SQLite from making the big table the outer loop.
-    let joined = |names: &[&str]| format!("SELECT {columns} FROM {} CROSS JOIN {table} t WHERE {}", values(dialect, &kinds_of(names)), join(names));
+    let joined = |names: &[&str]| {
+        format!(
+            "SELECT {columns} FROM {} CROSS JOIN {table} t WHERE {}",
+            values(dialect, &kinds_of(names)),
+            join(names)
+        )
+    };
     let by_key = format!("{} ORDER BY {order}{}", joined(R::KEY), lock(" FOR UPDATE OF t"));
-    let by_group = format!("{} AND {} ORDER BY {order}{}", joined(R::GROUP), R::OPEN, lock(" FOR UPDATE OF t"));
+    let by_group = format!(
+        "{} AND {} ORDER BY {order}{}",
+        joined(R::GROUP),
+        R::OPEN,
+        lock(" FOR UPDATE OF t")
+    );
     let front = R::RANK.map_or_else(String::new, |rank| {
-        let group = list(R::GROUP.iter().enumerate().map(|(i, n)| format!("t.{n} = ${}", i + 1)), " AND ");
+        let group = list(
+            R::GROUP.iter().enumerate().map(|(i, n)| format!("t.{n} = ${}", i + 1)),
+            " AND ",
+        );
         let n = R::GROUP.len();
         format!(
             "SELECT {columns} FROM {table} t WHERE {group} AND {} AND t.{rank} <= ${} ORDER BY t.{rank}, {order} LIMIT ${}{}",
@@ -102,8 +129,17 @@ fn write<R: Row>(dialect: Dialect) -> TableSql {
 
     let all_kinds: Vec<Kind> = R::COLUMNS.iter().map(|c| c.kind).collect();
     let all_values = list((0..names.len()).map(|i| value(dialect, i)), ", ");
-    let insert = format!("INSERT INTO {table} ({}) SELECT {all_values} FROM {}", names.join(", "), values(dialect, &all_kinds));
-    let changing: Vec<(usize, &str)> = R::COLUMNS.iter().enumerate().filter(|(_, c)| !c.fixed).map(|(i, c)| (i, c.name)).collect();
+    let insert = format!(
+        "INSERT INTO {table} ({}) SELECT {all_values} FROM {}",
+        names.join(", "),
+        values(dialect, &all_kinds)
+    );
+    let changing: Vec<(usize, &str)> = R::COLUMNS
+        .iter()
+        .enumerate()
+        .filter(|(_, c)| !c.fixed)
+        .map(|(i, c)| (i, c.name))
+        .collect();
     let update = match dialect {
         Dialect::Sqlite => format!(
             "{insert} WHERE true ON CONFLICT ({}) DO UPDATE SET {}",
@@ -116,11 +152,28 @@ fn write<R: Row>(dialect: Dialect) -> TableSql {
                 format!("t.{key} = k.c{i}")
             });
             let sets = changing.iter().map(|(i, n)| format!("{n} = k.c{i}"));
-            format!("UPDATE {table} t SET {} FROM {} WHERE {}", list(sets, ", "), values(dialect, &all_kinds), list(keys, " AND "))
+            format!(
+                "UPDATE {table} t SET {} FROM {} WHERE {}",
+                list(sets, ", "),
+                values(dialect, &all_kinds),
+                list(keys, " AND ")
+            )
         }
     };
     let key_kinds = kinds_of(R::KEY);
     let key_values = list((0..R::KEY.len()).map(|i| value(dialect, i)), ", ");
-    let delete = format!("DELETE FROM {table} WHERE ({}) IN (SELECT {key_values} FROM {})", R::KEY.join(", "), values(dialect, &key_kinds));
-    TableSql { by_key, by_group, front, insert, update, delete, select: format!("SELECT {columns} FROM {table} t") }
+    let delete = format!(
+        "DELETE FROM {table} WHERE ({}) IN (SELECT {key_values} FROM {})",
+        R::KEY.join(", "),
+        values(dialect, &key_kinds)
+    );
+    TableSql {
+        by_key,
+        by_group,
+        front,
+        insert,
+        update,
+        delete,
+        select: format!("SELECT {columns} FROM {table} t"),
+    }
 }

@@ -36,8 +36,19 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) fn new(driver: Arc<dyn Driver>, hub: Hub, stripe: u16, notify: Option<mpsc::UnboundedSender<Vec<String>>>) -> Self {
-        Writer { driver, hub, stripe, notify, conn: None }
+    pub(super) fn new(
+        driver: Arc<dyn Driver>,
+        hub: Hub,
+        stripe: u16,
+        notify: Option<mpsc::UnboundedSender<Vec<String>>>,
+    ) -> Self {
+        Writer {
+            driver,
+            hub,
+            stripe,
+            notify,
+            conn: None,
+        }
     }
 
     /// Works until nobody can send batches any more.
@@ -149,7 +160,9 @@ async fn once(
     };
     let changed = save::save(&mut rows, conn, dialect).await.map_err(before)?;
     // Whether a commit whose answer is lost has happened, nobody knows.
-    conn.end(changed).await.map_err(|f| (f, if changed { Effect::Unknown } else { Effect::None }))?;
+    conn.end(changed)
+        .await
+        .map_err(|f| (f, if changed { Effect::Unknown } else { Effect::None }))?;
     Ok(outcomes)
 }
 
