@@ -50,8 +50,8 @@ pub async fn open(url: &str, now: Millis) -> Result<Backend> {
         "postgres" | "postgresql" => Ok(Backend::of(Arc::new(
             super::sql::open_postgres(url, &super::sql::SqlOptions::default(), now).await?,
         ))),
+        #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
         "sqlite" | "postgres" | "postgresql" => {
-            let _ = now;
             let hint = format!(
                 "build with the feature `{}`",
                 if scheme == "sqlite" { "sqlite" } else { "postgres" }

@@ -174,7 +174,7 @@ fn grant(rows: &mut LedgerRows, tenant: &Tenant, new: &NewGrant, now: Millis, st
         booked_at: now,
         now,
     };
-    book(rows, &mut account, new.amount, system(source, stripe), what)?;
+    book(rows, &mut account, new.amount, &system(source, stripe), what)?;
     // What was spent below zero is repaid first.
     let remaining = new.amount.checked_sub(repaid)?;
     rows.grants.insert(Grant {
@@ -228,7 +228,7 @@ fn spend(
         booked_at: now,
         now,
     };
-    book(rows, account, MicroCredits(-amount.0), system("revenue", stripe), what)
+    book(rows, account, MicroCredits(-amount.0), &system("revenue", stripe), what)
 }
 
 #[allow(clippy::too_many_arguments, reason = "a hold has that many parts")]
@@ -331,7 +331,7 @@ fn capture(
             booked_at: now,
             now,
         };
-        book(rows, &mut account, MicroCredits(-inside.0), system("revenue", stripe), what)?;
+        book(rows, &mut account, MicroCredits(-inside.0), &system("revenue", stripe), what)?;
     }
     if over.0 > 0 {
         let extra = if inside.0 > 0 { TxnId::new(now) } else { txn.clone() };

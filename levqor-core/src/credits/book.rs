@@ -48,10 +48,10 @@ pub(super) fn book(
     rows: &mut LedgerRows,
     account: &mut Account,
     amount: MicroCredits,
-    against: Arc<str>,
+    against: &Arc<str>,
     what: Booking<'_>,
 ) -> Step<()> {
-    let mut other = self::account(rows, &account.tenant, &against)?;
+    let mut other = self::account(rows, &account.tenant, against)?;
     post(rows, account, amount, &what)?;
     post(rows, &mut other, MicroCredits::ZERO.checked_sub(amount)?, &what)?;
     rows.accounts.put(other)?;

@@ -89,5 +89,5 @@ pub(super) fn breakage(
         booked_at: at,
         now,
     };
-    book(rows, account, MicroCredits(-amount.0), system("breakage", stripe), what)
+    book(rows, account, MicroCredits(-amount.0), &system("breakage", stripe), what)
 }

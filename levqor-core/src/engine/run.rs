@@ -46,7 +46,7 @@ pub(super) async fn run(engine: &Engine, job: &Job) -> Result<Finish> {
     let checked = match engine.pipelines().by_digest(digest).await {
         Ok(checked) => checked,
         Err(e) if e.retryable() => return Err(e),
-        Err(e) => return Ok(failed(job, e, engine.now())),
+        Err(e) => return Ok(failed(job, &e, engine.now())),
     };
     let input = match serde_json::from_str(&job.args) {
         Ok(input) => input,
@@ -56,7 +56,7 @@ pub(super) async fn run(engine: &Engine, job: &Job) -> Result<Finish> {
                 "run.corrupt_input",
                 format!("the stored input cannot be read: {e}"),
             );
-            return Ok(failed(job, e, engine.now()));
+            return Ok(failed(job, &e, engine.now()));
         }
     };
     let rows = engine.inner.backend.store.reads().journal.steps(&job.id).await?;
@@ -102,7 +102,7 @@ pub(super) async fn run(engine: &Engine, job: &Job) -> Result<Finish> {
         }),
         Err(Halt::Lost(e)) => Err(e),
         Err(Halt::Failed(e)) => {
-            let finish = failed(job, e.clone(), engine.now());
+            let finish = failed(job, &e, engine.now());
             if matches!(&finish, Finish::Failed { retry_at: None, .. }) {
                 run.on_error(&e).await?;
             }
@@ -112,7 +112,7 @@ pub(super) async fn run(engine: &Engine, job: &Job) -> Result<Finish> {
 }
 
 /// How an attempt of a run ends that failed: again later, if what failed it may pass and an attempt is left.
-fn failed(job: &Job, e: Error, now: Millis) -> Finish {
+fn failed(job: &Job, e: &Error, now: Millis) -> Finish {
     let again = e.retryable() && e.effect() != Effect::Unknown && job.attempt < job.max_attempts;
     let doubled = Millis(1_000 << job.attempt.clamp(0, 9));
     let retry_at = again.then(|| now + e.retry_after().unwrap_or(doubled));
@@ -447,7 +447,7 @@ impl Run<'_> {
                 Err(Halt::Lost(e)) => return Err(e),
                 Err(Halt::Failed(e)) => tracing::warn!(run = %self.job.id, step = %path, error = %e, "a step of on_error failed"),
                 Err(Halt::Until(_)) => {
-                    tracing::warn!(run = %self.job.id, step = %path, "a step of on_error would have to wait, and is given up")
+                    tracing::warn!(run = %self.job.id, step = %path, "a step of on_error would have to wait, and is given up");
                 }
             }
         }
@@ -460,7 +460,7 @@ impl Run<'_> {
             None => Value::Null,
             Some(template) => match render(template, &self.scope(steps, None, None)) {
                 Ok(output) => output,
-                Err(e) => return failed(self.job, e, self.engine.now()),
+                Err(e) => return failed(self.job, &e, self.engine.now()),
             },
         };
         let capture = self.checked.pipeline.credits.map(|credits| {

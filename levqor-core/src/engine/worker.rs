@@ -157,7 +157,7 @@ impl Worker {
             tokio::select! {
                 () = &mut stop => break,
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
-                    self.settle(ended, &mut running, &mut report);
+                    settle(ended, &mut running, &mut report);
                     look = true;
                 }
                 _ = beat.tick(), if !running.is_empty() => self.heartbeat(&running).await,
@@ -173,7 +173,7 @@ impl Worker {
         let mut told = false;
         while !tasks.is_empty() {
             tokio::select! {
-                Some(ended) = tasks.join_next() => self.settle(ended, &mut running, &mut report),
+                Some(ended) = tasks.join_next() => settle(ended, &mut running, &mut report),
                 _ = beat.tick() => self.heartbeat(&running).await,
                 () = &mut end, if !told => {
                     told = true;
@@ -238,26 +238,26 @@ impl Worker {
             Err(e) => tracing::warn!(error = %e, "a heartbeat was missed"),
         }
     }
+}
 
-    fn settle(
-        &self,
-        ended: std::result::Result<(JobId, Outcome), tokio::task::JoinError>,
-        running: &mut HashMap<JobId, (Arc<Job>, watch::Sender<Order>)>,
-        report: &mut WorkerReport,
-    ) {
-        let Ok((id, outcome)) = ended else {
-            tracing::error!("a job's task died; its lease will run out");
-            return;
-        };
-        running.remove(&id);
-        match outcome {
-            Outcome::Finished(JobState::Done) => report.done += 1,
-            Outcome::Finished(JobState::Cancelled) => report.cancelled += 1,
-            Outcome::Finished(_) => report.failed += 1,
-            Outcome::Snoozed => report.snoozed += 1,
-            Outcome::Released => report.released += 1,
-            Outcome::Lost => report.lost += 1,
-        }
+/// Counts how a job ended.
+fn settle(
+    ended: std::result::Result<(JobId, Outcome), tokio::task::JoinError>,
+    running: &mut HashMap<JobId, (Arc<Job>, watch::Sender<Order>)>,
+    report: &mut WorkerReport,
+) {
+    let Ok((id, outcome)) = ended else {
+        tracing::error!("a job's task died; its lease will run out");
+        return;
+    };
+    running.remove(&id);
+    match outcome {
+        Outcome::Finished(JobState::Done) => report.done += 1,
+        Outcome::Finished(JobState::Cancelled) => report.cancelled += 1,
+        Outcome::Finished(_) => report.failed += 1,
+        Outcome::Snoozed => report.snoozed += 1,
+        Outcome::Released => report.released += 1,
+        Outcome::Lost => report.lost += 1,
     }
 }
 

@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use super::{Ended, Finish, Job, JobState, Lease, LeaseState, NewJob, QueueAnswer, QueueOp};
+use super::{Capture, Ended, Finish, Job, JobState, Lease, LeaseState, NewJob, QueueAnswer, QueueOp};
 use crate::error::{Error, Result};
 use crate::table::{Step, Table};
 use crate::types::{JobId, MicroCredits, Millis, Tenant};
@@ -58,7 +58,7 @@ pub fn wants(rows: &mut QueueRows, op: &QueueOp) {
         QueueOp::Enqueue(_) | QueueOp::Lease(_) => {}
         QueueOp::Heartbeat { beats, .. } => beats.iter().for_each(|b| rows.want((b.job.clone(),))),
         QueueOp::Finish { job, .. } | QueueOp::Progress { job, .. } | QueueOp::Cancel { job } | QueueOp::Redrive { job, .. } => {
-            rows.want((job.clone(),))
+            rows.want((job.clone(),));
         }
     }
 }
@@ -212,7 +212,7 @@ fn ran_out(rows: &mut QueueRows, job: &Job, max_crashes: i64, now: Millis, ended
     let crashes = job.crashes + 1;
     let worker = job.worker.as_deref().unwrap_or("?");
     if job.cancel {
-        end(rows, job.clone(), JobState::Cancelled, None, now, ended)?;
+        end(rows, job, JobState::Cancelled, Capture::Nothing, now, ended)?;
     } else if crashes >= max_crashes {
         let error = Error::new(
             crate::error::ErrorKind::Internal,
@@ -225,7 +225,7 @@ fn ran_out(rows: &mut QueueRows, job: &Job, max_crashes: i64, now: Millis, ended
             error: Some(error.to_json().to_string().into()),
             ..job.clone()
         };
-        end(rows, dead, JobState::Dead, None, now, ended)?;
+        end(rows, &dead, JobState::Dead, Capture::Nothing, now, ended)?;
     } else {
         let mut job = job.moved(JobState::Ready, now);
         job.attempt -= 1;
@@ -258,9 +258,9 @@ fn heartbeat(rows: &mut QueueRows, id: &JobId, fence: i64, lease: Millis, now: M
 
 fn end(
     rows: &mut QueueRows,
-    job: Job,
+    job: &Job,
     state: JobState,
-    capture: Option<Option<MicroCredits>>,
+    capture: Capture,
     now: Millis,
     ended: &mut Vec<Ended>,
 ) -> Step<Arc<Job>> {
@@ -291,7 +291,14 @@ fn finish(rows: &mut QueueRows, id: &JobId, fence: i64, how: &Finish, now: Milli
                 error: None,
                 ..job
             };
-            end(rows, done, JobState::Done, Some(*capture), now, ended)?
+            end(
+                rows,
+                &done,
+                JobState::Done,
+                capture.map_or(Capture::All, Capture::Amount),
+                now,
+                ended,
+            )?
         }
         Finish::Failed { error, retry_at } => {
             let failed = Job {
@@ -300,9 +307,9 @@ fn finish(rows: &mut QueueRows, id: &JobId, fence: i64, how: &Finish, now: Milli
                 ..job
             };
             match retry_at {
-                _ if failed.cancel => end(rows, failed, JobState::Cancelled, None, now, ended)?,
+                _ if failed.cancel => end(rows, &failed, JobState::Cancelled, Capture::Nothing, now, ended)?,
                 Some(at) if failed.attempt < failed.max_attempts => later(rows, &failed, *at, now)?,
-                _ => end(rows, failed, JobState::Dead, None, now, ended)?,
+                _ => end(rows, &failed, JobState::Dead, Capture::Nothing, now, ended)?,
             }
         }
         Finish::Snoozed { until } => later(
@@ -320,7 +327,7 @@ fn finish(rows: &mut QueueRows, id: &JobId, fence: i64, how: &Finish, now: Milli
             free.attempt -= 1;
             put(rows, free)?
         }
-        Finish::Cancelled => end(rows, job, JobState::Cancelled, None, now, ended)?,
+        Finish::Cancelled => end(rows, &job, JobState::Cancelled, Capture::Nothing, now, ended)?,
     };
     Ok(QueueAnswer::Job(after))
 }
@@ -355,7 +362,7 @@ fn cancel(rows: &mut QueueRows, tenant: &Tenant, id: &JobId, now: Millis, ended:
                 ..(*job).clone()
             },
         )?,
-        JobState::Scheduled | JobState::Ready => end(rows, (*job).clone(), JobState::Cancelled, None, now, ended)?,
+        JobState::Scheduled | JobState::Ready => end(rows, &job, JobState::Cancelled, Capture::Nothing, now, ended)?,
         JobState::Cancelled => job,
         JobState::Done | JobState::Dead => return Err(not_in_state(&job, "waiting or running").into()),
     };

@@ -22,5 +22,5 @@ mod row;
 
 pub use apply::{QueueRows, apply, wants};
 pub use journal::{JournalOp, JournalRow, StepStatus, journal};
-pub use op::{Beat, Ended, Finish, Lease, LeaseState, NewJob, QueueAnswer, QueueOp};
+pub use op::{Beat, Capture, Ended, Finish, Lease, LeaseState, NewJob, QueueAnswer, QueueOp};
 pub use row::{DDL, Job, JobState};

@@ -147,8 +147,19 @@ pub struct Ended {
     pub job: JobId,
     /// Its hold.
     pub hold: Option<HoldId>,
-    /// Captured from it: `Some(None)` all, `Some(Some(n))` n, `None` nothing. The rest is released.
-    pub capture: Option<Option<MicroCredits>>,
+    /// What is captured from it; the rest is released.
+    pub capture: Capture,
+}
+
+/// How much of a hold is captured when its job ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Capture {
+    /// None of it.
+    Nothing,
+    /// All of it.
+    All,
+    /// So much.
+    Amount(MicroCredits),
 }
 
 /// What an operation gives back.

@@ -1,10 +1,10 @@
 use super::{Answer, Batch, IdemRow, Key, Op, Receipt, Rows, topic};
 use crate::credits::{self, LedgerOp, Overage};
 use crate::error::{Error, ErrorKind, Result};
-use crate::jobs::{self, Ended, JobState, QueueAnswer, QueueOp};
+use crate::jobs::{self, Capture, Ended, JobState, QueueAnswer, QueueOp};
 use crate::records;
 use crate::table::{Step, Stop};
-use crate::types::{Millis, Tenant};
+use crate::types::{MicroCredits, Millis, Tenant, TxnId};
 use crate::usage;
 
 /// Carries out a batch over the rows: the whole of it, or nothing.
@@ -168,15 +168,20 @@ fn settle_hold(rows: &mut Rows, end: &Ended, now: Millis, stripe: u16) -> Step<(
         return Ok(());
     };
     let Some(hold) = &end.hold else { return Ok(()) };
-    let op = match &end.capture {
-        Some(amount) if *amount != Some(crate::types::MicroCredits::ZERO) => LedgerOp::Capture {
+    let amount = match end.capture {
+        Capture::Nothing | Capture::Amount(MicroCredits::ZERO) => None,
+        Capture::All => Some(None),
+        Capture::Amount(n) => Some(Some(n)),
+    };
+    let op = match amount {
+        None => LedgerOp::Release { hold: hold.clone() },
+        Some(amount) => LedgerOp::Capture {
+            txn: TxnId::new(now),
             hold: hold.clone(),
-            amount: *amount,
+            amount,
             last: true,
             overage: Overage::Reject,
-            txn: crate::types::TxnId::new(now),
         },
-        _ => LedgerOp::Release { hold: hold.clone() },
     };
     let tenant: Tenant = job.tenant.clone();
     match credits::apply(&mut rows.ledger, &tenant, &op, now, stripe) {

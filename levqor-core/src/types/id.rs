@@ -106,16 +106,12 @@ macro_rules! ids {
 ids! {
     /// A job in a queue. A run of a pipeline is a job too; its id starts with `run_`.
     JobId = "job" | "run";
-    /// An account that owns credits, inside the ledger.
-    AccountId = "acct";
     /// A grant of credits.
     GrantId = "grant";
     /// A hold on credits.
     HoldId = "hold";
     /// A ledger transaction.
     TxnId = "txn";
-    /// One side of a ledger transaction.
-    EntryId = "entry";
     /// A worker process.
     WorkerId = "work";
 }

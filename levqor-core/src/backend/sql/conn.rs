@@ -126,10 +126,10 @@ pub(super) fn fault(e: &sqlx::Error) -> Fault {
         }
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => Fault::Gone(text),
-        sqlx::Error::Protocol(_) => Fault::Gone(text),
         _ => Fault::Other(text),
     }
 }

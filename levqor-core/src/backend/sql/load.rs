@@ -37,7 +37,7 @@ async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) 
         }
     }
     if !wants.groups.is_empty() {
-        let args = key_args(dialect, R::GROUP, wants.groups.iter(), kinds_of::<R>(R::GROUP));
+        let args = key_args(dialect, R::GROUP, wants.groups.iter(), &kinds_of::<R>(R::GROUP));
         for row in fetch::<R>(conn, &sql.by_group, args).await? {
             t.load(row);
         }
@@ -60,7 +60,7 @@ async fn select<R: Row>(
     dialect: Dialect,
     keys: &std::collections::BTreeSet<R::Key>,
 ) -> Result<Vec<R>, Fault> {
-    let args = key_args(dialect, R::KEY, keys.iter(), kinds_of::<R>(R::KEY));
+    let args = key_args(dialect, R::KEY, keys.iter(), &kinds_of::<R>(R::KEY));
     fetch::<R>(conn, &TableSql::of::<R>(dialect).by_key, args).await
 }
 
@@ -85,10 +85,10 @@ fn key_args<'a, K: KeyCells + 'a>(
     dialect: Dialect,
     names: &[&str],
     keys: impl Iterator<Item = &'a K>,
-    kinds: Vec<Kind>,
+    kinds: &[Kind],
 ) -> Vec<Arg> {
     debug_assert_eq!(names.len(), kinds.len());
-    pack(dialect, &kinds, keys.map(KeyCells::cells))
+    pack(dialect, kinds, keys.map(KeyCells::cells))
 }
 
 fn scalar(cell: Cell) -> Arg {

@@ -72,7 +72,7 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
     let listen_on = driver.pool.clone();
     let store = SqlStore::start(Arc::new(driver), info, options, stripe);
     let hub = store.hub().clone();
-    store.keep(tokio::spawn(listen(listen_on, hub)));
+    store.keep(&tokio::spawn(listen(listen_on, hub)));
     Ok(store)
 }
 

@@ -21,7 +21,9 @@ async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) 
     if changes.is_empty() {
         return Ok(false);
     }
-    let (mut inserts, mut updates, mut deletes): (Vec<Arc<R>>, Vec<Arc<R>>, Vec<Vec<Cell>>) = Default::default();
+    let mut inserts: Vec<Arc<R>> = Vec::new();
+    let mut updates: Vec<Arc<R>> = Vec::new();
+    let mut deletes: Vec<Vec<Cell>> = Vec::new();
     for change in changes {
         match change {
             Change::Insert(row) => inserts.push(row),

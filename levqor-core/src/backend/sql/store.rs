@@ -94,7 +94,7 @@ impl SqlStore {
         not(feature = "postgres"),
         allow(dead_code, reason = "only a database with wake-ups of its own needs it")
     )]
-    pub(super) fn keep(&self, task: JoinHandle<()>) {
+    pub(super) fn keep(&self, task: &JoinHandle<()>) {
         self.inner
             .tasks
             .lock()
