@@ -1,9 +1,9 @@
 //! The SQL backend: one implementation for SQLite and Postgres.
 //!
-//! [`text`] writes the statements from the rows' columns, [`load`] and [`save`] move rows, [`writer`] gathers
-//! the batches that wait into one transaction, [`reads`] answers questions. A driver (`sqlite`, `postgres`)
+//! `text` writes the statements from the rows' columns, `load` and `save` move rows, `writer` gathers
+//! the batches that wait into one transaction, `reads` answers questions. A driver (`sqlite`, `postgres`)
 //! only opens connections and carries values; every difference of the two databases stands in it or in
-//! [`text::Dialect`].
+//! `text::Dialect`.
 
 mod conn;
 mod load;
