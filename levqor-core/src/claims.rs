@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::error::Result;
-use crate::types::{Millis, Tenant};
+use crate::error::{Error, Result};
+use crate::types::{Millis, Tenant, random_bytes};
 
 /// First come, first served, over all processes that share the backend.
 #[async_trait]
@@ -39,4 +39,19 @@ pub enum Claim {
         /// The outcome.
         Value,
     ),
+}
+
+/// The error of somebody whose claim another has won since.
+pub(crate) fn lost(key: &str) -> Error {
+    let shown: String = key.chars().take(80).collect();
+    Error::conflict(
+        "claims.lost",
+        format!("the claim on `{shown}` ran out and was won by another"),
+    )
+    .hint("claim for longer than the work takes")
+}
+
+/// A token that nobody guesses.
+pub(crate) fn token() -> String {
+    format!("{:032x}", u128::from_be_bytes(random_bytes()))
 }

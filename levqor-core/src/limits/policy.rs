@@ -28,7 +28,7 @@ pub struct Standing {
 
 /// What an algorithm must answer. Times are milliseconds from 1970 to 2096, costs are units within what
 /// [`Quota::check`](super::Quota::check) allows.
-pub trait Algorithmic {
+pub(crate) trait Algorithmic {
     /// What is remembered of a key; its default is a key that was never seen.
     type State: Default + Clone;
 

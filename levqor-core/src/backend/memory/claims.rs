@@ -6,9 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::claims::{Claim, Claims};
-use crate::error::{Error, Result};
-use crate::types::{Millis, Tenant, random_bytes};
+use crate::claims::{Claim, Claims, lost, token};
+use crate::error::Result;
+use crate::types::{Millis, Tenant};
 
 /// Claims in memory. What ran out is forgotten as new claims come.
 #[derive(Debug, Default)]
@@ -39,21 +39,6 @@ impl MemoryClaims {
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The error of somebody whose claim another has won since.
-pub(crate) fn lost(key: &str) -> Error {
-    let shown: String = key.chars().take(80).collect();
-    Error::conflict(
-        "claims.lost",
-        format!("the claim on `{shown}` ran out and was won by another"),
-    )
-    .hint("claim for longer than the work takes")
-}
-
-/// A token that nobody guesses.
-pub(crate) fn token() -> String {
-    format!("{:032x}", u128::from_be_bytes(random_bytes()))
 }
 
 #[async_trait]

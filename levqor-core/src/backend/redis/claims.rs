@@ -9,8 +9,8 @@ use redis::Script;
 use serde_json::Value;
 
 use super::link::{Lost, Parts, RedisLink, TimeSource};
-use crate::backend::memory::{lost, token};
 use crate::claims::{Claim, Claims};
+use crate::claims::{lost, token};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::instant;
 use crate::types::{Millis, Tenant};
