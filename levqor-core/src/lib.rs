@@ -1,5 +1,6 @@
 //! Levqor's core.
 
+pub mod access;
 pub mod claims;
 pub mod clock;
 pub mod connector;
