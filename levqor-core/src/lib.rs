@@ -1,5 +1,10 @@
-//! Levqor's core.
+//! Levqor's core: the domain rules, the ports, the backends and the engine. It knows no vendor and no check.
+//!
+//! The floors, from the ground up: `error types clock json table` · the rules (`credits limits jobs pipeline
+//! records usage access`) · the ports (`store limits claims connector transport layers`) · the adapters
+//! (`backend`, the layers, the HTTP transport) · the [`engine`].
 
+pub mod access;
 pub mod backend;
 pub mod claims;
 pub mod clock;

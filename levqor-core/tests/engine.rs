@@ -60,7 +60,7 @@ impl Connector for Echo {
         &self.manifest
     }
 
-    async fn call(&self, _cx: &Cx, _action: &str, input: Value) -> Result<Output> {
+    async fn call(&self, _cx: &Cx, _action: &str, input: &Value) -> Result<Output> {
         self.calls.fetch_add(1, Ordering::SeqCst);
         if input.get("fail").is_some() {
             return Err(Error::invalid("echo.told_to_fail", "it was told to fail"));
@@ -68,13 +68,13 @@ impl Connector for Echo {
         if input.get("hang").is_some() {
             std::future::pending::<()>().await;
         }
-        Ok(Output::new(input))
+        Ok(Output::new(input.clone()))
     }
 }
 
 async fn engine(backend: Backend) -> (Engine, Arc<AtomicUsize>) {
     let (echo, calls) = Echo::new();
-    let engine = Engine::builder(backend).connector(echo).build();
+    let engine = Engine::builder(backend).connector(echo).build().unwrap();
     engine
         .credits()
         .grant("acme", MicroCredits::credits(100).unwrap(), GrantOptions::default(), None)
@@ -213,7 +213,8 @@ async fn what_is_wrong_is_refused_and_nothing_is_written() {
         let engine = Engine::builder(backend)
             .connector(echo)
             .submit_limit("runs", Quota::per_minute(2))
-            .build();
+            .build()
+            .unwrap();
         let submit = async |pipeline: Value, input: Value| {
             engine
                 .pipelines()

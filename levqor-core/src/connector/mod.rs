@@ -4,9 +4,12 @@
 //! time-out, rate budget, circuit breaker, metering and tracing are [layers](crate::layers) around it,
 //! so a connector is small.
 
+mod connection;
 mod manifest;
 mod registry;
+mod suggest;
 
+pub use connection::Connection;
 pub use manifest::{Action, AuthKind, Budget, Idempotency, Manifest, SideEffect};
 pub use registry::Registry;
 
@@ -14,13 +17,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::jobs::retry::RetryPolicy;
 use crate::transport::Transport;
-use crate::types::{JobId, Millis, Tenant};
+use crate::types::{JobId, Millis, Tenant, random_bytes};
 
 /// Something that a pipeline's step, the command line or a planner's tool can call.
 #[async_trait]
@@ -32,12 +37,19 @@ pub trait Connector: Send + Sync + 'static {
     ///
     /// `input` has been validated against the action's input schema. An error says by its
     /// [`effect`](crate::error::Error::effect) whether the other side may have done the work.
-    async fn call(&self, cx: &Cx, action: &str, input: Value) -> Result<Output>;
+    async fn call(&self, cx: &Cx, action: &str, input: &Value) -> Result<Output>;
 
-    /// Whether this input makes the action repeatable, where its manifest says that it
-    /// [depends on the input](Idempotency::Input).
-    fn repeatable(&self, _action: &str, _input: &Value) -> bool {
-        false
+    /// Whether this call may be repeated after its answer was lost: it does no harm by nature, or it
+    /// carries a key that the other side honours. What the manifest says, unless it depends on the input.
+    fn repeatable(&self, _cx: &Cx, action: &str, _input: &Value) -> bool {
+        let found = self.manifest().action(action).map(|a| a.idempotency);
+        matches!(found, Some(Idempotency::Natural | Idempotency::Key))
+    }
+
+    /// Which of several other sides this call goes to, where that depends on the input: the host of a URL.
+    /// What is down is counted apart for each of them.
+    fn destination(&self, _cx: &Cx, _action: &str, _input: &Value) -> Option<String> {
+        None
     }
 }
 
@@ -46,7 +58,8 @@ pub trait Connector: Send + Sync + 'static {
 pub struct Output {
     /// The action's output, by its output schema.
     pub data: Value,
-    /// How many attempts it took, the successful one included. Set by the retry layer; 1 without it.
+    /// How many attempts it took, the successful one and those of an earlier life of the run included. Set by
+    /// the retry layer; 1 without it.
     pub attempts: u32,
 }
 
@@ -72,8 +85,9 @@ pub struct Cx {
     pub idempotency_key: String,
     /// How the retry layer treats failures of this call.
     pub retry: RetryPolicy,
-    /// The longest that the retry layer may sleep; a longer wait is given back as the error with its
-    /// `retry_after`, so that the run can be put away meanwhile.
+    /// The longest that the retry layer may sleep in one call, all its attempts together, and that an attempt
+    /// may wait for a provider's budget; a longer wait is given back as an error with its `retry_after`, so
+    /// that the run can be put away meanwhile.
     pub max_sleep: Millis,
     /// The time-out of one attempt.
     pub timeout: Millis,
@@ -85,55 +99,34 @@ pub struct Cx {
     pub clock: Arc<dyn Clock>,
 }
 
-/// Credentials and settings of one account at one vendor. Its values never show in `Debug`.
-#[derive(Clone)]
-pub struct Connection {
-    name: String,
-    values: Value,
-}
-
-impl Connection {
-    /// A connection by its name, with its settings as a JSON object.
-    pub fn new(name: impl Into<String>, values: Value) -> Self {
-        Connection {
-            name: name.into(),
-            values,
+impl Cx {
+    /// Where a call stands that belongs to no run: the default tenant, a random idempotency key, 30 s for an
+    /// attempt, the default retry policy with at most a minute of sleep, no connection.
+    pub fn direct(transport: Arc<dyn Transport>, clock: Arc<dyn Clock>) -> Self {
+        Cx {
+            tenant: Tenant::default(),
+            run: None,
+            step: String::new(),
+            attempts_before: 0,
+            idempotency_key: URL_SAFE_NO_PAD.encode(random_bytes::<32>()),
+            retry: RetryPolicy::default(),
+            max_sleep: Millis::mins(1),
+            timeout: Millis::secs(30),
+            connection: None,
+            transport,
+            clock,
         }
-    }
-
-    /// The name that pipelines use.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// A text setting.
-    pub fn text(&self, field: &str) -> Option<&str> {
-        self.values.get(field).and_then(Value::as_str)
-    }
-
-    /// Any setting.
-    pub fn value(&self, field: &str) -> Option<&Value> {
-        self.values.get(field)
-    }
-
-    /// Every text in the settings that must never be printed.
-    pub fn secrets(&self) -> Vec<&str> {
-        fn walk<'a>(v: &'a Value, out: &mut Vec<&'a str>) {
-            match v {
-                Value::String(s) if s.len() >= 4 => out.push(s),
-                Value::Array(a) => a.iter().for_each(|v| walk(v, out)),
-                Value::Object(o) => o.values().for_each(|v| walk(v, out)),
-                _ => {}
-            }
-        }
-        let mut out = Vec::new();
-        walk(&self.values, &mut out);
-        out
     }
 }
 
-impl fmt::Debug for Connection {
+/// Shows where the call stands, and nothing that could be a credential.
+impl fmt::Debug for Cx {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Cx")
+            .field("tenant", &self.tenant)
+            .field("run", &self.run)
+            .field("step", &self.step)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
     }
 }

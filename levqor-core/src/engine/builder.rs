@@ -9,7 +9,7 @@ use crate::backend::Backend;
 use crate::clock::{Clock, SystemClock};
 use crate::connector::{Connection, Connector, Registry};
 use crate::error::{Error, ErrorKind, Result};
-use crate::layers::Layer;
+use crate::layers::{Layer, StackOptions, stack};
 use crate::limits::Quota;
 use crate::pipeline::Catalog;
 use crate::transport::{Request, Response, Transport};
@@ -132,22 +132,29 @@ impl Builder {
     }
 
     /// Makes the engine. Nothing is started.
-    pub fn build(self) -> Engine {
+    ///
+    /// # Errors
+    /// What [`Registry::add`] says of a connector's names.
+    pub fn build(self) -> Result<Engine> {
         let offset = self.backend.store.info().clock_offset;
         let clock = self.clock.unwrap_or_else(|| {
             let clock = SystemClock::default();
             clock.set_offset(offset);
             Arc::new(clock)
         });
-        let mut registry = Registry::default();
+        let mut registry = Registry::new();
+        let shared = StackOptions::default();
         let mut catalog = Catalog::new();
         for connector in self.connectors {
-            let connector = self.layers.iter().fold(connector, |inner, layer| layer.connector(inner));
+            let connector = self
+                .layers
+                .iter()
+                .fold(stack(connector, &shared), |inner, layer| layer.connector(inner));
             let manifest = connector.manifest();
             for action in &manifest.actions {
                 catalog.add(&manifest.name, &action.name, action.input.clone(), action.output.clone());
             }
-            registry.add(connector);
+            registry.add(connector)?;
         }
         let transport = self.layers.iter().fold(self.transport, |inner, layer| layer.transport(inner));
         let catalog = catalog.with_connections(self.connections.keys().cloned());
@@ -156,16 +163,17 @@ impl Builder {
             clock,
             transport,
             registry,
+            meter: shared.meter,
             catalog,
             connections: self.connections,
             options: self.options,
             events: broadcast::channel(1024).0,
             pipelines: Mutex::default(),
         };
-        Engine {
+        Ok(Engine {
             inner: Arc::new(inner),
             tenant: self.tenant,
-        }
+        })
     }
 }
 

@@ -33,6 +33,7 @@ use crate::clock::Clock;
 use crate::connector::{Connection, Registry};
 use crate::error::{Error, Result};
 use crate::json;
+use crate::layers::Meter;
 use crate::limits::{Ask, Decision};
 use crate::pipeline::{Catalog, Checked};
 use crate::store::{Batch, Key};
@@ -51,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) registry: Registry,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) catalog: Catalog,
     pub(crate) connections: HashMap<String, Arc<Connection>>,
     pub(crate) options: Options,
@@ -91,6 +93,11 @@ impl Engine {
     /// Its connectors.
     pub fn connectors(&self) -> &Registry {
         &self.inner.registry
+    }
+
+    /// What its connectors were called for: counts and latencies.
+    pub fn meter(&self) -> &Meter {
+        &self.inner.meter
     }
 
     /// Credits.

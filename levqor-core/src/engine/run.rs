@@ -13,6 +13,7 @@ use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::jobs::retry::RetryPolicy;
 use crate::jobs::{Finish, Job, JournalOp, JournalRow, StepStatus};
 use crate::json;
+use crate::layers::retry::put_away;
 use crate::pipeline::{
     Checked, ForEach, Item, OnError, OnItemError, Retry, RetryOn, RunInfo, Scope, Step, StepKind, StepState, StepStatus as Ended,
     evaluate, render,
@@ -340,23 +341,12 @@ impl Run<'_> {
             Some(template) => render(template, scope).map_err(Halt::Failed)?,
             None => json!({}),
         };
-        engine.inner.catalog.validate(action, &input).map_err(Halt::Failed)?;
         let registry = &engine.inner.registry;
-        let repeatable = registry.repeatable(action, &input).map_err(Halt::Failed)?;
+        let (connector, about) = registry.action(action).map_err(Halt::Failed)?;
         let before = self.row(path);
-        if before.as_ref().is_some_and(|r| r.status == StepStatus::Intent) && !repeatable {
-            let message = format!("the worker died while it called `{action}`, and nobody knows whether the call was made");
-            return Err(Halt::Failed(
-                Error::unavailable("run.effect_unknown", message)
-                    .effect_is(Effect::Unknown)
-                    .retry(false)
-                    .hint("look at the other side, then retry the run or start a new one"),
-            ));
-        }
-        let attempts_before = before.as_ref().map_or(0, |r| r.attempts);
-        if !repeatable {
-            self.write(self.fresh(path, StepStatus::Intent, attempts_before)).await?;
-        }
+        // A run that was put away goes on counting; one that is taken up again after it failed starts anew.
+        let away = |r: &&Arc<JournalRow>| r.error.is_none() || put_away(&Error::from_json(&read(r.error.as_deref()))).is_some();
+        let attempts_before = before.as_ref().filter(away).map_or(0, |r| r.attempts);
         let connection = match connection {
             None => None,
             Some(name) => Some(engine.inner.connections.get(name).cloned().ok_or_else(|| {
@@ -383,23 +373,33 @@ impl Run<'_> {
             transport: engine.inner.transport.clone(),
             clock: engine.inner.clock.clone(),
         };
-        match registry.call(&cx, action, input).await {
+        let repeatable = connector.repeatable(&cx, &about.name, &input);
+        if before.as_ref().is_some_and(|r| r.status == StepStatus::Intent) && !repeatable {
+            let message = format!("the worker died while it called `{action}`, and nobody knows whether the call was made");
+            return Err(Halt::Failed(
+                Error::unavailable("run.effect_unknown", message)
+                    .effect_is(Effect::Unknown)
+                    .retry(false)
+                    .hint("look at the other side, then retry the run or start a new one"),
+            ));
+        }
+        if !repeatable {
+            self.write(self.fresh(path, StepStatus::Intent, attempts_before)).await?;
+        }
+        match connector.call(&cx, &about.name, &input).await {
             Ok(output) => {
                 self.done(path, output.data, attempts_before + i64::from(output.attempts))
                     .await
             }
             Err(e) => {
                 let made = e.details().get("attempts").and_then(Value::as_i64).unwrap_or(1);
-                let attempts = attempts_before.max(made).max(1);
-                let mut row = self.fresh(path, StepStatus::Retrying, attempts);
+                let mut row = self.fresh(path, StepStatus::Retrying, made.max(attempts_before));
                 row.error = Some(e.to_json().to_string().into());
                 self.write(row).await?;
-                match e.retry_after() {
-                    Some(wait) if e.retryable() && wait > cx.max_sleep && attempts < i64::from(cx.retry.max_attempts) => {
-                        Err(Halt::Until(engine.now() + wait))
-                    }
-                    _ => Err(Halt::Failed(e)),
-                }
+                Err(match put_away(&e) {
+                    Some((wait, _)) => Halt::Until(engine.now() + wait),
+                    None => Halt::Failed(e),
+                })
             }
         }
     }
@@ -612,12 +612,22 @@ fn idempotency_key(job: &Job, path: &str, digest: &str) -> String {
 }
 
 fn policy(retry: Option<&Retry>) -> RetryPolicy {
-    let mut policy = RetryPolicy::default();
-    if let Some(retry) = retry {
-        policy.max_attempts = retry.max_attempts;
-        policy.initial = retry.initial.0;
-        policy.max = retry.max.0;
-        let _: &[RetryOn] = &retry.on;
+    let Some(retry) = retry else { return RetryPolicy::default() };
+    let mut on: Vec<ErrorKind> = retry
+        .on
+        .iter()
+        .map(|cause| match cause {
+            RetryOn::RateLimited => ErrorKind::RateLimited,
+            // A provider that is not reached is as unavailable as one that says so.
+            RetryOn::Upstream | RetryOn::Network => ErrorKind::Unavailable,
+            RetryOn::Timeout => ErrorKind::Timeout,
+        })
+        .collect();
+    on.dedup();
+    RetryPolicy {
+        max_attempts: retry.max_attempts,
+        initial: retry.initial.0,
+        max: retry.max.0,
+        on,
     }
-    policy
 }

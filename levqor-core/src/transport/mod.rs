@@ -1,5 +1,14 @@
 //! The network port: every HTTP request of the engine goes through one [`Transport`].
 
+pub mod guard;
+#[cfg(feature = "http")]
+mod http;
+mod retry_after;
+
+#[cfg(feature = "http")]
+pub use http::{HttpOptions, HttpTransport, Resolver};
+pub use retry_after::retry_after;
+
 use std::fmt;
 
 use async_trait::async_trait;
