@@ -2,9 +2,54 @@
 //! jobs and pipelines over connectors, on SQLite until you outgrow it and on Postgres after that.
 //!
 //! This crate is the front door. It re-exports [`levqor_core`] (rules, ports, backends, engine) and, by
-//! feature, the connectors.
+//! feature, the connectors; [`open`] makes an engine of a URL with everything that this build has.
+//!
+//! ```
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> levqor::error::Result<()> {
+//! use levqor::engine::{GrantOptions, RunRequest};
+//! use serde_json::json;
+//!
+//! let engine = levqor::open("memory://").await?;
+//! engine.credits().grant("acme", "100".parse()?, GrantOptions::default(), None).await?;
+//! let pipeline = json!({
+//!     "version": 1, "name": "hello", "credits": {"hold": "5", "base": "1"},
+//!     "steps": [{"id": "greet", "set": {"$fmt": "hello, {input.name}"}}],
+//!     "output": {"$ref": "steps.greet.output"}
+//! });
+//! let run = engine.pipelines().submit(RunRequest::new("acme", pipeline, json!({"name": "Ann"})).key("order-1")).await?;
+//! engine.worker().drain().await?;
+//! assert_eq!(engine.pipelines().status(&run.id).await?.result, Some(json!("hello, Ann")));
+//! assert_eq!(engine.credits().balance("acme").await?.available.to_string(), "99");
+//! # Ok(())
+//! # }
+//! ```
 
 pub use levqor_core::*;
+
+use levqor_core::clock::SystemClock;
+use levqor_core::engine::{Builder, Engine};
+use levqor_core::error::Result;
+
+/// Opens a store by its URL (`sqlite://levqor.db`, `postgres://…`, `memory://`) and makes an engine on it
+/// with every connector of this build. Nothing is started.
+pub async fn open(url: &str) -> Result<Engine> {
+    builder(url).await?.build()
+}
+
+/// Like [`open`], but leaves the engine to be finished: with connections, limits, options.
+///
+/// Requests reach public addresses only. To let them reach others, give the builder a transport of your
+/// own: `HttpTransport::new(HttpOptions { allow: vec!["10.0.0.0/8".into()], ..Default::default() })`.
+pub async fn builder(url: &str) -> Result<Builder> {
+    let backend = levqor_core::backend::open(url, SystemClock::machine()).await?;
+    let builder = Engine::builder(backend);
+    #[cfg(feature = "http")]
+    let builder = builder.transport(std::sync::Arc::new(transport::HttpTransport::new(
+        transport::HttpOptions::default(),
+    )?));
+    Ok(levqor_connectors::all().into_iter().fold(builder, Builder::connector))
+}
 
 /// README's Rust is compiled like every example.
 #[cfg(doctest)]

@@ -50,21 +50,10 @@ pub async fn open(url: &str, now: Millis) -> Result<Backend> {
         "postgres" | "postgresql" => Ok(Backend::of(Arc::new(
             super::sql::open_postgres(url, &super::sql::SqlOptions::default(), now).await?,
         ))),
-        #[cfg(not(all(feature = "sqlite", feature = "postgres")))]
-        "sqlite" | "postgres" | "postgresql" => {
-            // A build without databases has no schema to date.
-            let _ = now;
-            let hint = format!(
-                "build with the feature `{}`",
-                if scheme == "sqlite" { "sqlite" } else { "postgres" }
-            );
-            Err(Error::new(
-                ErrorKind::Unsupported,
-                "store.not_built",
-                format!("this build has no {scheme} store"),
-            )
-            .hint(hint))
-        }
+        #[cfg(not(feature = "sqlite"))]
+        "sqlite" => Err(not_built("sqlite", now)),
+        #[cfg(not(feature = "postgres"))]
+        "postgres" | "postgresql" => Err(not_built("postgres", now)),
         _ => Err(Error::new(
             ErrorKind::Config,
             "store.bad_url",
@@ -72,4 +61,15 @@ pub async fn open(url: &str, now: Millis) -> Result<Backend> {
         )
         .hint("write memory://, sqlite://file.db or postgres://user:password@host/database")),
     }
+}
+
+/// The error of a store that was left out of this build (and so needs no date for its schema).
+#[cfg(not(all(feature = "sqlite", feature = "postgres")))]
+fn not_built(kind: &str, _now: Millis) -> Error {
+    Error::new(
+        ErrorKind::Unsupported,
+        "store.not_built",
+        format!("this build has no {kind} store"),
+    )
+    .hint(format!("build with the feature `{kind}`"))
 }
