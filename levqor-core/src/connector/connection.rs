@@ -52,6 +52,11 @@ impl Connection {
         self.values.get(field)
     }
 
+    /// The names of its settings.
+    pub fn settings(&self) -> impl Iterator<Item = &str> {
+        self.values.as_object().into_iter().flat_map(|o| o.keys().map(String::as_str))
+    }
+
     /// Every text in the settings that must never be printed: all but the few settings that are known to be
     /// plain (`base_url`, `host`, `from` and the like), and of a `base_url` its query.
     pub fn secrets(&self) -> Vec<&str> {

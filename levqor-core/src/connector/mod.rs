@@ -17,6 +17,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use aws_lc_rs::digest::{SHA256, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
@@ -116,6 +117,13 @@ impl Cx {
             transport,
             clock,
         }
+    }
+
+    /// An id to give to the other side, equal over every attempt and restart of the same step and different for
+    /// each purpose: 43 characters of `A-Z a-z 0-9 - _` (SHA-256 of purpose and idempotency key).
+    pub fn derived_id(&self, purpose: &str) -> String {
+        let text = format!("{purpose}\n{}", self.idempotency_key);
+        URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()))
     }
 }
 
