@@ -361,12 +361,14 @@ fn causes(e: &reqwest::Error) -> impl Iterator<Item = &(dyn StdError + 'static)>
     })
 }
 
-/// The kind of the innermost input/output error.
+/// The kind of the innermost input/output error. One that wraps another does not name it as its source, so it
+/// has to be unwrapped.
 fn io_kind(e: &reqwest::Error) -> Option<io::ErrorKind> {
-    causes(e)
-        .filter_map(|c| c.downcast_ref::<io::Error>())
-        .last()
-        .map(io::Error::kind)
+    let mut error = causes(e).filter_map(|c| c.downcast_ref::<io::Error>()).last()?;
+    while let Some(inner) = error.get_ref().and_then(|inner| inner.downcast_ref::<io::Error>()) {
+        error = inner;
+    }
+    Some(error.kind())
 }
 
 /// The resolver that reqwest is given: what it hands out has been judged.
