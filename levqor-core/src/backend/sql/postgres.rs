@@ -80,7 +80,7 @@ async fn locked_migration(conn: &mut PgConn, now: Millis) -> Result<()> {
     conn.execute("SELECT pg_advisory_xact_lock($1)", vec![Arg::Int(MIGRATION_LOCK)])
         .await
         .map_err(Fault::into_error)?;
-    migrate(conn, now).await.map(|_| ())
+    migrate(conn, Dialect::Postgres, now).await.map(|_| ())
 }
 
 /// The server's version, and its clock minus ours (measured to half a round trip).
@@ -220,6 +220,15 @@ impl Conn for PgConn {
 
     async fn begin(&mut self) -> Result<(), Fault> {
         self.conn.execute("BEGIN").await.map_err(|e| fault(&e))?;
+        self.open = true;
+        Ok(())
+    }
+
+    async fn begin_read(&mut self) -> Result<(), Fault> {
+        self.conn
+            .execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            .await
+            .map_err(|e| fault(&e))?;
         self.open = true;
         Ok(())
     }

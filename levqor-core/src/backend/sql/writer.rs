@@ -18,6 +18,8 @@ use crate::store::{Batch, Grouped, Receipt, Rows, run, wants};
 const GROUP: usize = 512;
 /// How often a transaction is run again after a race with another process.
 const RACES: u32 = 20;
+/// How often it is run again when the key of a new row is taken.
+const CLASHES: u32 = 5;
 /// How many rounds of loading a group may need: each rule names at least one more row in each.
 const ROUNDS: u32 = 64;
 
@@ -64,8 +66,8 @@ impl Writer {
         let batches: Vec<&Batch> = group.iter().map(|t| &t.batch).collect();
         let outcomes = match self.transact(&batches).await {
             Ok(outcomes) => outcomes,
-            // One value that the database does not take must not fail the others: each alone.
-            Err((Fault::Value(_) | Fault::Other(_), _)) if batches.len() > 1 => {
+            // One batch that the database does not take must not fail the others: each alone.
+            Err((Fault::Value(_) | Fault::Exists(_) | Fault::Race(_) | Fault::Other(_), Effect::None)) if batches.len() > 1 => {
                 let mut outcomes = Vec::with_capacity(batches.len());
                 for batch in &batches {
                     match self.transact(&[*batch]).await {
@@ -112,15 +114,18 @@ impl Writer {
                     self.conn = Some(conn);
                     return Ok(outcomes);
                 }
-                Err((Fault::Race(m), Effect::None)) => {
+                Err((fault @ (Fault::Race(_) | Fault::Exists(_)), Effect::None)) => {
                     races += 1;
                     if conn.end(false).await.is_ok() {
                         self.conn = Some(conn);
                     }
-                    if races > RACES {
-                        return Err((Fault::Race(m), Effect::None));
+                    // Whoever lost the race for a new row finds it there at the next try; a row that was
+                    // loaded before and is still in the way was given twice.
+                    let most = if matches!(fault, Fault::Exists(_)) { CLASHES } else { RACES };
+                    if races > most {
+                        return Err((fault, Effect::None));
                     }
-                    tracing::debug!(races, reason = %m, "a transaction lost a race and is run again");
+                    tracing::debug!(races, reason = ?fault, "a transaction lost a race and is run again");
                     tokio::time::sleep(std::time::Duration::from_millis(u64::from(races))).await;
                 }
                 Err((fault, effect)) => {
