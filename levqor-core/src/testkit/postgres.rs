@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use super::services::{Service, free_port};
@@ -55,22 +55,23 @@ impl Service {
             panic!("the folder {} cannot be made: {e}", dir.display());
         }
         if let Some(user) = &user {
-            run(Command::new("chown").arg(user).arg(&dir));
+            let given = Command::new("chown").arg(user).arg(&dir).status();
+            assert!(
+                given.is_ok_and(|s| s.success()),
+                "{} cannot be given to {user}",
+                dir.display()
+            );
         }
-        run(as_user(user.as_deref(), &bin.join("initdb"))
-            .args([
-                "-U",
-                "levqor",
-                "-A",
-                "trust",
-                "-E",
-                "UTF8",
-                "--no-locale",
-                "-N",
-                "--no-instructions",
-                "-D",
-            ])
-            .arg(dir.join("data")));
+        // A language's order of letters, where this Postgres has one: nothing may depend on it.
+        let icu = ["--locale-provider=icu", "--icu-locale=en-US", "--locale=C"];
+        if !initdb(user.as_deref(), &bin, &dir, &icu).is_ok_and(|o| o.status.success()) {
+            let _ = std::fs::remove_dir_all(dir.join("data"));
+            match initdb(user.as_deref(), &bin, &dir, &["--no-locale"]) {
+                Ok(output) if output.status.success() => {}
+                Ok(output) => panic!("initdb failed: {}", String::from_utf8_lossy(&output.stderr)),
+                Err(e) => panic!("initdb cannot be run: {e}"),
+            }
+        }
         for _ in 0..10 {
             let port = free_port();
             let mut server = RunningPostgres {
@@ -130,12 +131,13 @@ fn supervise(user: Option<&str>, bin: &Path, dir: &Path, port: u16) -> Child {
     }
 }
 
-fn run(command: &mut Command) {
-    match command.stdin(Stdio::null()).output() {
-        Ok(output) if output.status.success() => {}
-        Ok(output) => panic!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr)),
-        Err(e) => panic!("{command:?} cannot be run: {e}"),
-    }
+fn initdb(user: Option<&str>, bin: &Path, dir: &Path, locale: &[&str]) -> std::io::Result<Output> {
+    as_user(user, &bin.join("initdb"))
+        .args(["-U", "levqor", "-A", "trust", "-E", "UTF8", "-N", "-D"])
+        .arg(dir.join("data"))
+        .args(locale)
+        .stdin(Stdio::null())
+        .output()
 }
 
 /// Postgres refuses to run as root: then it runs as another user.

@@ -27,7 +27,7 @@ pub async fn a_batch_is_all_or_nothing(s: &Stores) {
 }
 
 fn keyed(text: &str, fingerprint: &str, n: i64) -> Batch {
-    batch(at(1), vec![spend("ada", n).into()]).keyed(super::kit::key(text, fingerprint))
+    batch(at(1), vec![spend("ada", n).into()]).keyed(Some(super::kit::key(text, fingerprint)))
 }
 
 /// The second time nothing happens, and the answer is that of the first.

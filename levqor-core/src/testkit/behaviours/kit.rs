@@ -31,11 +31,11 @@ pub(super) fn batch(now: Millis, ops: Vec<Op>) -> Batch {
     }
 }
 
-pub(super) fn key(text: &str, fingerprint: &str) -> Option<Key> {
-    Some(Key {
+pub(super) fn key(text: &str, fingerprint: &str) -> Key {
+    Key {
         text: text.into(),
         fingerprint: fingerprint.into(),
-    })
+    }
 }
 
 pub(super) fn grant(owner: &str, n: i64) -> LedgerOp {

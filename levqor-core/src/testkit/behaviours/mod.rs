@@ -1,5 +1,7 @@
 //! What every store must do. Each behaviour is a function that panics where a store does otherwise.
 
+#![allow(clippy::unwrap_used, reason = "a behaviour that does not hold panics")]
+
 mod kit;
 
 pub mod batches;

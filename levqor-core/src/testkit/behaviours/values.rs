@@ -61,10 +61,13 @@ fn typed(outcome: &Result<Receipt>) {
 pub async fn strange_texts_come_back_or_are_refused(s: &Stores) {
     let store = &s.first;
     for text in STRANGE {
-        store.commit(put(text, text, text).keyed(key(text, text))).await.unwrap();
+        store
+            .commit(put(text, text, text).keyed(Some(key(text, text))))
+            .await
+            .unwrap();
         assert!(
             store
-                .commit(put(text, text, text).keyed(key(text, text)))
+                .commit(put(text, text, text).keyed(Some(key(text, text))))
                 .await
                 .unwrap()
                 .replayed,
@@ -106,10 +109,10 @@ pub async fn strange_texts_come_back_or_are_refused(s: &Stores) {
         ] {
             typed(&outcome);
         }
-        typed(&store.commit(put("k", "n", "x").keyed(key(text, "f"))).await);
+        typed(&store.commit(put("k", "n", "x").keyed(Some(key(text, "f")))).await);
         typed(
             &store
-                .commit(put("k", "n", "x").keyed(key(&text.replace('\0', "0"), text)))
+                .commit(put("k", "n", "x").keyed(Some(key(&text.replace('\0', "0"), text))))
                 .await,
         );
         let owner = store.commit(batch(at(0), vec![grant(text, 1).into()])).await;
@@ -152,7 +155,7 @@ pub async fn long_texts_come_back(s: &Stores) {
             vec![
                 put("k", &name, &name),
                 put("k", "n", "x"),
-                put("k", "m", "x").keyed(key(&name, "f")),
+                put("k", "m", "x").keyed(Some(key(&name, "f"))),
             ],
         )
         .await;
