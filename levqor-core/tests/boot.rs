@@ -130,6 +130,27 @@ async fn sixteen_processes_start_at_once_on_an_empty_database() {
     one_schema(&versions);
 }
 
+/// As a restart of the server does, or a firewall that forgets.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_the_server_closed_are_replaced() {
+    let url = postgres_database().await;
+    let store = open(&url).await.unwrap();
+    let mut conn = PgConnection::connect(&url).await.unwrap();
+    for i in 0..5 {
+        store.commit(put(&format!("n{i}"))).await.unwrap();
+        let kill = "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity
+                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        let killed: i64 = sqlx::query_scalar(kill).fetch_one(&mut conn).await.unwrap();
+        assert!(killed > 0);
+    }
+    store.commit(put("last")).await.unwrap();
+    let found: i64 = sqlx::query_scalar("SELECT count(*) FROM levqor_record")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!(found, 6);
+}
+
 const FUTURE: &str = "INSERT INTO levqor_schema (version, applied_at) VALUES (1000, 0)";
 
 async fn refused(url: &str) {

@@ -20,6 +20,9 @@ const GROUP: usize = 512;
 const RACES: u32 = 20;
 /// How often it is run again when the key of a new row is taken.
 const CLASHES: u32 = 5;
+/// How often it is run again when its connection turns out to be gone. (If there is no server at all,
+/// opening the next one fails, and that is final.)
+const STALE: u32 = 16;
 /// How many rounds of loading a group may need: each rule names at least one more row in each.
 const ROUNDS: u32 = 64;
 
@@ -103,7 +106,7 @@ impl Writer {
     }
 
     async fn transact(&mut self, batches: &[&Batch]) -> Result<Vec<Result<Receipt>>, (Fault, Effect)> {
-        let mut races = 0;
+        let (mut races, mut stale) = (0, 0);
         loop {
             let mut conn = match self.conn.take() {
                 Some(conn) => conn,
@@ -127,6 +130,10 @@ impl Writer {
                     }
                     tracing::debug!(races, reason = ?fault, "a transaction lost a race and is run again");
                     tokio::time::sleep(std::time::Duration::from_millis(u64::from(races))).await;
+                }
+                Err((Fault::Gone(m), Effect::None)) if stale < STALE => {
+                    stale += 1;
+                    tracing::debug!(stale, reason = %m, "a connection was gone; the transaction is run again on another");
                 }
                 Err((fault, effect)) => {
                     // Broken connections are dropped; sound ones go on after a rollback.

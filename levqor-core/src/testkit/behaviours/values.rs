@@ -148,7 +148,7 @@ pub async fn long_texts_come_back(s: &Stores) {
         // No two parts alike, so that no database can make it short.
         let mut name = String::new();
         while name.len() < length {
-            name.push_str(&format!("{:016x}", u64::from_be_bytes(crate::types::random_bytes())));
+            name.extend(crate::types::random_bytes::<8>().map(|b| char::from(b'0' + b % 64)));
         }
         let outcomes = together(
             store,
