@@ -53,9 +53,17 @@ pub fn apply(rows: &mut QueueRows, tenant: &Tenant, op: &QueueOp, now: Millis, e
 }
 
 /// Asks ahead for the rows that an operation surely needs.
-pub fn wants(rows: &mut QueueRows, op: &QueueOp) {
+pub fn wants(rows: &mut QueueRows, op: &QueueOp, now: Millis) {
     match op {
-        QueueOp::Enqueue(_) | QueueOp::Lease(_) => {}
+        QueueOp::Enqueue(_) => {}
+        QueueOp::Lease(ask) => {
+            for queue in &ask.queues {
+                let mut want = |state, n, upto| rows.want_first((queue.clone(), state), n, upto);
+                want(JobState::Leased, UPKEEP, now.0);
+                want(JobState::Scheduled, UPKEEP, now.0);
+                want(JobState::Ready, ask.max, i64::MAX);
+            }
+        }
         QueueOp::Heartbeat { beats, .. } => beats.iter().for_each(|b| rows.want((b.job.clone(),))),
         QueueOp::Finish { job, .. } | QueueOp::Progress { job, .. } | QueueOp::Cancel { job } | QueueOp::Redrive { job, .. } => {
             rows.want((job.clone(),));

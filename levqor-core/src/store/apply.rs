@@ -21,7 +21,13 @@ pub fn apply(rows: &mut Rows, batch: &Batch, stripe: u16) -> Step<Result<Receipt
         return Ok(replay(&old, key));
     }
     let mark = rows.mark();
-    match operate(rows, batch, stripe) {
+    let outcome = operate(rows, batch, stripe);
+    let clash = rows.clash();
+    let outcome = match (outcome, clash) {
+        (Ok(_), Some(table)) => Err(Stop::Refused(exists(&format!("in {table}")))),
+        (outcome, _) => outcome,
+    };
+    match outcome {
         Ok(receipt) => {
             if let Some(key) = &batch.key {
                 let text =
@@ -46,10 +52,17 @@ pub fn apply(rows: &mut Rows, batch: &Batch, stripe: u16) -> Step<Result<Receipt
 
 /// Business failures repeat themselves under their key; wrong input and faults of ours do not.
 fn sticks(e: &Error) -> bool {
-    matches!(
-        e.kind(),
-        ErrorKind::Insufficient | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Denied
-    )
+    e.code() != "store.exists"
+        && matches!(
+            e.kind(),
+            ErrorKind::Insufficient | ErrorKind::NotFound | ErrorKind::Conflict | ErrorKind::Denied
+        )
+}
+
+/// What a new row gets whose key is taken.
+pub(crate) fn exists(place: &str) -> Error {
+    Error::conflict("store.exists", format!("something with this id is there already ({place})"))
+        .hint("give everything new an id of its own; to repeat a request safely, send an idempotency key")
 }
 
 fn note(batch: &Batch, key: &Key, outcome: String) -> IdemRow {
@@ -97,7 +110,7 @@ pub fn wants(rows: &mut Rows, batch: &Batch) {
     for op in &batch.ops {
         match op {
             Op::Ledger(op) => credits::wants(&mut rows.ledger, &batch.tenant, op),
-            Op::Queue(op) => jobs::wants(&mut rows.jobs, op),
+            Op::Queue(op) => jobs::wants(&mut rows.jobs, op, batch.now),
             Op::Journal(op) => {
                 rows.jobs.want((op.job.clone(),));
                 op.rows
@@ -116,28 +129,20 @@ pub fn wants(rows: &mut Rows, batch: &Batch) {
 fn operate(rows: &mut Rows, batch: &Batch, stripe: u16) -> Step<Receipt> {
     let mut answers = Vec::with_capacity(batch.ops.len());
     let mut wakes = Vec::new();
+    // An operation that misses rows does not keep the others from saying what they need: the number of
+    // rounds of loading depends on how deep rows hang together, not on how many operations there are.
+    let mut missing = false;
     for op in &batch.ops {
-        let answer = match op {
-            Op::Ledger(op) => Answer::Ledger(credits::apply(&mut rows.ledger, &batch.tenant, op, batch.now, stripe)?),
-            Op::Queue(op) => {
-                let mut ended = Vec::new();
-                let answer = jobs::apply(&mut rows.jobs, &batch.tenant, op, batch.now, &mut ended)?;
-                for end in &ended {
-                    settle_hold(rows, end, batch.now, stripe)?;
-                    wakes.push(topic::job(&end.job));
-                }
-                wake_for(op, &answer, &mut wakes);
-                Answer::Queue(answer)
-            }
-            Op::Journal(op) => {
-                jobs::journal(&mut rows.jobs, &mut rows.journal, op)?;
-                wakes.push(topic::job(&op.job));
-                Answer::Ok
-            }
-            Op::Record(op) => Answer::Record(records::apply(&mut rows.records, &batch.tenant, op, batch.now)?),
-            Op::Usage(new) => Answer::Usage(usage::apply(&mut rows.usage, &batch.tenant, new, batch.now)?),
-        };
-        answers.push(answer);
+        match one(rows, batch, op, stripe, &mut wakes) {
+            Ok(answer) => answers.push(answer),
+            Err(Stop::Missing) => missing = true,
+            // It may only seem so, for lack of what an operation before it would have done.
+            Err(Stop::Refused(_)) if missing => {}
+            Err(stop) => return Err(stop),
+        }
+    }
+    if missing {
+        return Err(Stop::Missing);
     }
     wakes.sort_unstable();
     wakes.dedup();
@@ -145,6 +150,32 @@ fn operate(rows: &mut Rows, batch: &Batch, stripe: u16) -> Step<Receipt> {
         answers,
         replayed: false,
         wakes,
+    })
+}
+
+fn one(rows: &mut Rows, batch: &Batch, op: &Op, stripe: u16, wakes: &mut Vec<String>) -> Step<Answer> {
+    Ok(match op {
+        Op::Ledger(op) => Answer::Ledger(credits::apply(&mut rows.ledger, &batch.tenant, op, batch.now, stripe)?),
+        Op::Queue(op) => {
+            let mut ended = Vec::new();
+            let mut answer = jobs::apply(&mut rows.jobs, &batch.tenant, op, batch.now, &mut ended)?;
+            settle_holds(rows, &ended, batch.now, stripe)?;
+            wakes.extend(ended.iter().map(|end| topic::job(&end.job)));
+            if let QueueAnswer::Job(job) = &mut answer
+                && let Some(settled) = rows.jobs.get(&(job.id.clone(),))?
+            {
+                *job = settled;
+            }
+            wake_for(op, &answer, wakes);
+            Answer::Queue(answer)
+        }
+        Op::Journal(op) => {
+            jobs::journal(&mut rows.jobs, &mut rows.journal, op)?;
+            wakes.push(topic::job(&op.job));
+            Answer::Ok
+        }
+        Op::Record(op) => Answer::Record(records::apply(&mut rows.records, &batch.tenant, op, batch.now)?),
+        Op::Usage(new) => Answer::Usage(usage::apply(&mut rows.usage, &batch.tenant, new, batch.now)?),
     })
 }
 
@@ -160,6 +191,19 @@ fn wake_for(op: &QueueOp, answer: &QueueAnswer, wakes: &mut Vec<String>) {
         }
         _ => {}
     }
+}
+
+/// Settles every hold, and where rows are missing, asks for those of all of them at once.
+fn settle_holds(rows: &mut Rows, ended: &[Ended], now: Millis, stripe: u16) -> Step<()> {
+    let mut missing = false;
+    for end in ended {
+        match settle_hold(rows, end, now, stripe) {
+            Err(Stop::Missing) => missing = true,
+            Err(Stop::Refused(_)) if missing => {}
+            other => other?,
+        }
+    }
+    if missing { Err(Stop::Missing) } else { Ok(()) }
 }
 
 /// A job that ended takes its hold with it: captured as it says, the rest released, in the same commit.
@@ -184,6 +228,7 @@ fn settle_hold(rows: &mut Rows, end: &Ended, now: Millis, stripe: u16) -> Step<(
         },
     };
     let tenant: Tenant = job.tenant.clone();
+    let mark = rows.mark();
     match credits::apply(&mut rows.ledger, &tenant, &op, now, stripe) {
         Ok(answer) => {
             let captured = answer.captured();
@@ -195,8 +240,22 @@ fn settle_hold(rows: &mut Rows, end: &Ended, now: Millis, stripe: u16) -> Step<(
             }
             Ok(())
         }
-        // The host settled the hold itself, or it ran out: nothing is left to settle.
-        Err(Stop::Refused(e)) if e.kind() == ErrorKind::Conflict || e.kind() == ErrorKind::NotFound => Ok(()),
+        // The host settled the hold itself, or it ran out: nothing is left to settle, and what the
+        // operation folded in before it was refused is left to the next one.
+        Err(Stop::Refused(e)) if settled_before(&e) => {
+            rows.rollback(&mark);
+            Ok(())
+        }
         Err(stop) => Err(stop),
     }
+}
+
+fn settled_before(e: &Error) -> bool {
+    let codes = [
+        "ledger.hold_not_found",
+        "ledger.hold_already_captured",
+        "ledger.hold_already_released",
+        "ledger.hold_expired",
+    ];
+    codes.contains(&e.code())
 }

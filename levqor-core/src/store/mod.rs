@@ -10,6 +10,8 @@ mod group;
 mod reads;
 mod rows;
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) use apply::exists;
 pub use apply::{apply, wants};
 pub use batch::{Answer, Batch, IdemRow, Key, Op, Receipt};
 pub use group::{Grouped, run};

@@ -118,6 +118,13 @@ impl Rows {
         each_table!(self, |t| t.rollback(marks.next().copied().unwrap_or(0)));
     }
 
+    /// The first table in which a new row took the place of another since the last time, if any.
+    pub(super) fn clash(&mut self) -> Option<&'static str> {
+        let mut found = None;
+        each_table!(self, |t| found = found.or(t.take_clash()));
+        found
+    }
+
     /// The changes stand.
     pub fn settle(&mut self) {
         each_table!(self, |t| t.settle());

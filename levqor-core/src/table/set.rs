@@ -134,6 +134,8 @@ pub struct Table<R: Row> {
     complete: bool,
     undo: Vec<(R::Key, Option<Slot<R>>)>,
     wants: Wants<R>,
+    /// Whether a row was inserted where there was one.
+    clash: bool,
 }
 
 impl<R: Row> Table<R> {
@@ -155,6 +157,7 @@ impl<R: Row> Table<R> {
             complete: false,
             undo: Vec::new(),
             wants: Wants::default(),
+            clash: false,
         }
     }
 
@@ -196,8 +199,9 @@ impl<R: Row> Table<R> {
                 .collect()
         };
         match self.fronts.get(group) {
-            Some(front) if found.len() < n && front.horizon.is_some() => {
-                let more = front.asked + n;
+            Some(front) if found.len() < n && front.horizon.as_ref().is_some_and(|h| h.0 <= upto) => {
+                // Twice as many each time: many batches that take a few come to their end in a few rounds.
+                let more = front.asked.saturating_mul(2).max(front.asked.saturating_add(n));
                 self.want_front(group, more, upto)
             }
             _ => Ok(found),
@@ -205,9 +209,20 @@ impl<R: Row> Table<R> {
     }
 
     fn want_front<T>(&mut self, group: &R::Group, n: usize, upto: i64) -> Step<T> {
-        let want = self.wants.fronts.entry(group.clone()).or_insert((0, upto));
-        *want = (want.0.max(n), want.1.max(upto));
+        self.note_front(group.clone(), n, upto);
         Err(Stop::Missing)
+    }
+
+    fn note_front(&mut self, group: R::Group, n: usize, upto: i64) {
+        let want = self.wants.fronts.entry(group).or_insert((0, upto));
+        *want = (want.0.max(n), want.1.max(upto));
+    }
+
+    /// Asks for the front of a group ahead of time.
+    pub fn want_first(&mut self, group: R::Group, n: usize, upto: i64) {
+        if !self.complete && !self.whole.contains(&group) && !self.fronts.contains_key(&group) {
+            self.note_front(group, n, upto);
+        }
     }
 
     /// Asks for a row ahead of time, so that one load serves many.
@@ -224,10 +239,19 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// Inserts a row that is known to be new: its key was made just now, so nothing has to be loaded.
+    /// Inserts a row that is said to be new, so that nothing has to be loaded. If there is one under its
+    /// key all the same, [`Table::take_clash`] or the store's own primary key says so.
     pub fn insert(&mut self, row: R) {
         let key = row.key();
-        self.write(key, Some(Arc::new(row)), false);
+        let old = self.rows.get(&key);
+        self.clash |= old.is_some_and(|s| s.row.is_some());
+        let stored = old.is_some_and(|s| s.stored);
+        self.write(key, Some(Arc::new(row)), stored);
+    }
+
+    /// The table's name, if since the last time a row was inserted where there was one.
+    pub fn take_clash(&mut self) -> Option<&'static str> {
+        std::mem::take(&mut self.clash).then_some(R::TABLE)
     }
 
     /// Writes a row: over the one of the same key, which has been read before, or as a new one.

@@ -1,3 +1,11 @@
 //! What tests need, ours and other people's.
+//!
+//! [`services`] starts private servers, [`stores`] opens fresh stores, [`behaviours`] says what every
+//! store must do; [`conformance!`](crate::conformance) runs all of that on a store of one's own.
 
+pub mod behaviours;
+mod postgres;
 pub mod services;
+pub mod stores;
+
+pub use postgres::RunningPostgres;

@@ -100,7 +100,7 @@ impl LedgerRead for MemoryStore {
             .accounts
             .peek(&(tenant.clone(), owner.clone()))
             .map_or(0, |a| a.version);
-        let versions = after + 1..=last;
+        let versions = after.max(0).saturating_add(1)..=last;
         let entries = versions.filter_map(|v| rows.ledger.entries.peek(&(tenant.clone(), owner.clone(), v)));
         Ok(entries
             .filter(|e| span.0 <= e.booked_at && e.booked_at < span.1)
@@ -113,7 +113,7 @@ impl LedgerRead for MemoryStore {
         let rows = self.lock();
         let mut all: Vec<_> = rows.ledger.accounts.iter().filter(|a| a.tenant == *tenant).cloned().collect();
         all.sort_unstable_by(|a, b| a.owner.cmp(&b.owner));
-        Ok(cut(all, page, |a| &a.owner))
+        Ok(behind(all, page, |a| &a.owner))
     }
 
     async fn everything(&self, tenant: &Tenant) -> Result<LedgerRows> {
@@ -162,9 +162,18 @@ impl QueueRead for MemoryStore {
                 && filter.account.as_deref().is_none_or(|a| job.account.as_deref() == Some(a))
                 && filter.handler.as_deref().is_none_or(|h| *job.handler == *h)
         };
-        let mut found: Vec<_> = self.lock().jobs.iter().filter(|j| fits(j)).cloned().collect();
+        let rows = self.lock();
+        let mut found: Vec<_> = rows.jobs.iter().filter(|j| fits(j)).cloned().collect();
         found.sort_unstable_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
-        Ok(cut(found, page, |j| j.id.as_str()))
+        if let Some(after) = &page.after {
+            // The job itself may not fit any more; its place is still its place.
+            let Some(last) = rows.jobs.peek(&(JobId::stored(after.clone()),)) else {
+                return Ok(Vec::new());
+            };
+            found.retain(|j| (j.created_at, &j.id) < (last.created_at, &last.id));
+        }
+        found.truncate(page.limit);
+        Ok(found)
     }
 
     async fn counts(&self, tenant: &Tenant) -> Result<Vec<(String, JobState, u64)>> {
@@ -203,14 +212,12 @@ impl RecordRead for MemoryStore {
             .cloned()
             .collect();
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(cut(found, page, |r| &r.name))
+        Ok(behind(found, page, |r| &r.name))
     }
 }
 
-/// The page of a sorted list.
-fn cut<T>(list: Vec<T>, page: &Page, key: impl Fn(&T) -> &str) -> Vec<T> {
-    let start = page.after.as_ref().map_or(0, |after| {
-        list.iter().position(|t| key(t) == after).map_or(list.len(), |i| i + 1)
-    });
-    list.into_iter().skip(start).take(page.limit).collect()
+/// The page of a list that is sorted by a name.
+fn behind<T>(list: Vec<T>, page: &Page, name: impl Fn(&T) -> &str) -> Vec<T> {
+    let after = page.after.as_deref().unwrap_or("");
+    list.into_iter().filter(|t| name(t) > after).take(page.limit).collect()
 }

@@ -43,6 +43,9 @@ pub(super) trait Conn: Send {
     /// Starts a transaction that writes.
     async fn begin(&mut self) -> Result<(), Fault>;
 
+    /// Starts a transaction that only reads, and sees one moment however long it takes.
+    async fn begin_read(&mut self) -> Result<(), Fault>;
+
     /// Ends the transaction.
     async fn end(&mut self, commit: bool) -> Result<(), Fault>;
 }
@@ -68,6 +71,8 @@ pub(super) trait Driver: Send + Sync + 'static {
 pub(super) enum Fault {
     /// Another process was faster: the whole transaction may simply be run again.
     Race(String),
+    /// A new row's key is taken: by another process just now, or because the caller gave it twice.
+    Exists(String),
     /// The connection or the server is gone.
     Gone(String),
     /// A value that the database does not take.
@@ -87,10 +92,11 @@ impl Fault {
             Fault::Race(m) => {
                 Error::unavailable("store.busy", format!("the database is busy: {m}")).hint("try again in a moment")
             }
+            Fault::Exists(m) => crate::store::exists(&m),
             Fault::Gone(m) => Error::unavailable("store.unavailable", format!("the database cannot be reached: {m}"))
                 .hint("check that the server runs and that its address is right"),
             Fault::Value(m) => Error::invalid("store.bad_value", format!("the database does not take a value: {m}"))
-                .hint("texts must be valid UTF-8 without NUL characters"),
+                .hint("texts must have no NUL characters, and keys and names must not be longer than 2,000 bytes"),
             Fault::Full(m) => Error::unavailable("store.full", format!("the database has no room left: {m}"))
                 .hint("free disk space; nothing that was acknowledged is lost"),
             Fault::Corrupt(m) => Error::new(ErrorKind::Corrupt, "store.corrupt", format!("the database is damaged: {m}"))
@@ -107,16 +113,20 @@ pub(super) fn fault(e: &sqlx::Error) -> Fault {
         sqlx::Error::Database(db) => {
             let code = db.code().unwrap_or_default();
             match code.as_ref() {
-                // Postgres: unique violation, serialization failure, deadlock, lock not available.
-                "23505" | "40001" | "40P01" | "55P03" => Fault::Race(text),
-                // Postgres: bad encodings and untranslatable characters.
-                "22021" | "22P05" | "22P02" => Fault::Value(text),
+                // Postgres: unique violation.
+                "23505" => Fault::Exists(text),
+                // Postgres: serialization failure, deadlock, lock not available.
+                "40001" | "40P01" | "55P03" => Fault::Race(text),
+                // Postgres: bad encodings, untranslatable characters, a key too long for its index.
+                "22021" | "22P05" | "22P02" | "54000" => Fault::Value(text),
                 "53100" => Fault::Full(text),
                 "57P01" | "57P02" | "57P03" | "53300" => Fault::Gone(text),
                 _ => match code.parse::<i32>().map(|n| n & 0xff) {
-                    // SQLite: BUSY, LOCKED, and a primary key that another process has just taken.
+                    // SQLite: BUSY, LOCKED, and a primary key that is taken.
                     Ok(5 | 6) => Fault::Race(text),
-                    Ok(19) if matches!(code.as_ref(), "1555" | "2067") => Fault::Race(text),
+                    Ok(19) if matches!(code.as_ref(), "1555" | "2067") => Fault::Exists(text),
+                    // SQLite: TOOBIG.
+                    Ok(18) => Fault::Value(text),
                     Ok(13) => Fault::Full(text),
                     Ok(11 | 26) => Fault::Corrupt(text),
                     Ok(10 | 14) => Fault::Gone(text),

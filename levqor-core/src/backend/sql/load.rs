@@ -37,7 +37,7 @@ async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) 
         }
     }
     if !wants.groups.is_empty() {
-        let args = key_args(dialect, R::GROUP, wants.groups.iter(), &kinds_of::<R>(R::GROUP));
+        let args = pack(dialect, &kinds_of::<R>(R::GROUP), wants.groups.iter().map(KeyCells::cells))?;
         for row in fetch::<R>(conn, &sql.by_group, args).await? {
             t.load(row);
         }
@@ -60,7 +60,7 @@ async fn select<R: Row>(
     dialect: Dialect,
     keys: &std::collections::BTreeSet<R::Key>,
 ) -> Result<Vec<R>, Fault> {
-    let args = key_args(dialect, R::KEY, keys.iter(), &kinds_of::<R>(R::KEY));
+    let args = pack(dialect, &kinds_of::<R>(R::KEY), keys.iter().map(KeyCells::cells))?;
     fetch::<R>(conn, &TableSql::of::<R>(dialect).by_key, args).await
 }
 
@@ -81,16 +81,6 @@ fn kinds_of<R: Row>(names: &[&str]) -> Vec<Kind> {
         .collect()
 }
 
-fn key_args<'a, K: KeyCells + 'a>(
-    dialect: Dialect,
-    names: &[&str],
-    keys: impl Iterator<Item = &'a K>,
-    kinds: &[Kind],
-) -> Vec<Arg> {
-    debug_assert_eq!(names.len(), kinds.len());
-    pack(dialect, kinds, keys.map(KeyCells::cells))
-}
-
 fn scalar(cell: Cell) -> Arg {
     match cell {
         Cell::Int(n) => Arg::Int(n),
@@ -99,12 +89,24 @@ fn scalar(cell: Cell) -> Arg {
     }
 }
 
+/// Neither database keeps a NUL in a text: Postgres refuses it, and SQLite's JSON ends the text there.
+fn without_nul(cells: Vec<Cell>) -> Result<Vec<Cell>, Fault> {
+    let nul = |cell: &Cell| matches!(cell, Cell::Text(t) if t.as_bytes().contains(&0));
+    if cells.iter().any(nul) {
+        Err(Fault::Value("a text has a NUL character".into()))
+    } else {
+        Ok(cells)
+    }
+}
+
 /// Many rows of cells as the arguments of one statement.
-pub(super) fn pack(dialect: Dialect, kinds: &[Kind], rows: impl Iterator<Item = Vec<Cell>>) -> Vec<Arg> {
-    match dialect {
+pub(super) fn pack(dialect: Dialect, kinds: &[Kind], rows: impl Iterator<Item = Vec<Cell>>) -> Result<Vec<Arg>, Fault> {
+    let rows = rows.map(without_nul);
+    Ok(match dialect {
         Dialect::Sqlite => {
             let mut text = String::from("[");
             for cells in rows {
+                let cells = cells?;
                 text.push(if text.len() == 1 { '[' } else { ',' });
                 if text.ends_with(',') {
                     text.push('[');
@@ -134,7 +136,7 @@ pub(super) fn pack(dialect: Dialect, kinds: &[Kind], rows: impl Iterator<Item = 
                 })
                 .collect();
             for cells in rows {
-                for (arg, cell) in args.iter_mut().zip(cells) {
+                for (arg, cell) in args.iter_mut().zip(cells?) {
                     match (arg, cell) {
                         (Arg::Texts(v), Cell::Text(t)) => v.push(Some(t)),
                         (Arg::Texts(v), _) => v.push(None),
@@ -146,5 +148,5 @@ pub(super) fn pack(dialect: Dialect, kinds: &[Kind], rows: impl Iterator<Item = 
             }
             args
         }
-    }
+    })
 }

@@ -1,6 +1,7 @@
 //! The schema: made and brought forward under a lock, so that any number of processes may start at once.
 
 use super::conn::{Arg, Conn, Fault};
+use super::text::Dialect;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store;
 use crate::table::{Cell, Kind};
@@ -16,7 +17,7 @@ pub(super) fn newest() -> i64 {
 
 /// Brings the schema to the newest version, inside the transaction that `conn` has begun under its
 /// database's lock. Returns the versions before and after.
-pub(super) async fn migrate(conn: &mut dyn Conn, now: Millis) -> Result<(i64, i64)> {
+pub(super) async fn migrate(conn: &mut dyn Conn, dialect: Dialect, now: Millis) -> Result<(i64, i64)> {
     let fail = |f: Fault| f.into_error();
     conn.execute(
         "CREATE TABLE IF NOT EXISTS levqor_schema (version BIGINT NOT NULL PRIMARY KEY, applied_at BIGINT NOT NULL)",
@@ -46,7 +47,7 @@ pub(super) async fn migrate(conn: &mut dyn Conn, now: Millis) -> Result<(i64, i6
     }
     for (version, parts) in (1..).zip(VERSIONS).skip(usize::try_from(current).unwrap_or(0)) {
         for statement in parts.iter().copied().flatten() {
-            conn.execute(statement, vec![]).await.map_err(fail)?;
+            conn.execute(&dialect.ddl(statement), vec![]).await.map_err(fail)?;
         }
         conn.execute(
             "INSERT INTO levqor_schema (version, applied_at) VALUES ($1, $2)",

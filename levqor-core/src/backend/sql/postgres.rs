@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Executor, Row, ValueRef};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Executor, Row, ValueRef};
 
 use super::conn::{Arg, Conn, Driver, Fault, fault};
 use super::migrate::migrate;
@@ -52,6 +52,10 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
         .max_connections(options.readers.max(1) + 2)
         .acquire_timeout(options.connect_timeout.to_duration())
         .test_before_acquire(false)
+        // The server, or a firewall on the way, closes connections that lie idle.
+        .before_acquire(|conn, meta| {
+            Box::pin(async move { Ok(meta.idle_for < Duration::from_secs(1) || conn.ping().await.is_ok()) })
+        })
         .connect_lazy_with(connect.clone());
     let driver = Postgres { pool };
 
@@ -80,7 +84,7 @@ async fn locked_migration(conn: &mut PgConn, now: Millis) -> Result<()> {
     conn.execute("SELECT pg_advisory_xact_lock($1)", vec![Arg::Int(MIGRATION_LOCK)])
         .await
         .map_err(Fault::into_error)?;
-    migrate(conn, now).await.map(|_| ())
+    migrate(conn, Dialect::Postgres, now).await.map(|_| ())
 }
 
 /// The server's version, and its clock minus ours (measured to half a round trip).
@@ -220,6 +224,15 @@ impl Conn for PgConn {
 
     async fn begin(&mut self) -> Result<(), Fault> {
         self.conn.execute("BEGIN").await.map_err(|e| fault(&e))?;
+        self.open = true;
+        Ok(())
+    }
+
+    async fn begin_read(&mut self) -> Result<(), Fault> {
+        self.conn
+            .execute("BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            .await
+            .map_err(|e| fault(&e))?;
         self.open = true;
         Ok(())
     }

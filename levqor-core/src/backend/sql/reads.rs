@@ -3,7 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::conn::{Arg, Fault};
+use super::conn::{Arg, Conn, Fault};
 use super::load::fetch;
 use super::store::Inner;
 use super::text::TableSql;
@@ -21,9 +21,49 @@ impl SqlReads {
     /// The rows of a table that a tail (`WHERE ...`, over alias `t`) picks.
     async fn pick<R: Row>(&self, tail: &str, args: Vec<Arg>) -> Result<Vec<Arc<R>>> {
         let mut conn = self.0.driver.reader().await.map_err(Fault::into_error)?;
-        let sql = format!("{} {tail}", TableSql::of::<R>(self.0.driver.dialect()).select);
-        let rows = fetch::<R>(conn.as_mut(), &sql, args).await.map_err(Fault::into_error)?;
+        let rows = self.of::<R>(conn.as_mut(), tail, args).await.map_err(Fault::into_error)?;
         Ok(rows.into_iter().map(Arc::new).collect())
+    }
+
+    async fn of<R: Row>(&self, conn: &mut dyn Conn, tail: &str, args: Vec<Arg>) -> Result<Vec<R>, Fault> {
+        fetch::<R>(
+            conn,
+            &format!("{} {tail}", TableSql::of::<R>(self.0.driver.dialect()).select),
+            args,
+        )
+        .await
+    }
+
+    /// Everything of a tenant's ledger, on a connection that sees one moment.
+    async fn ledger(&self, conn: &mut dyn Conn, tenant: &Tenant) -> Result<LedgerRows, Fault> {
+        let mut all = LedgerRows::complete();
+        let tail = "WHERE t.tenant = $1";
+        let args = || vec![text(tenant.as_str())];
+        self.of::<Account>(conn, tail, args())
+            .await?
+            .into_iter()
+            .for_each(|r| all.accounts.load(r));
+        self.of::<Grant>(conn, tail, args())
+            .await?
+            .into_iter()
+            .for_each(|r| all.grants.load(r));
+        self.of::<Hold>(conn, tail, args())
+            .await?
+            .into_iter()
+            .for_each(|r| all.holds.load(r));
+        self.of::<Slice>(conn, tail, args())
+            .await?
+            .into_iter()
+            .for_each(|r| all.slices.load(r));
+        self.of::<Txn>(conn, tail, args())
+            .await?
+            .into_iter()
+            .for_each(|r| all.txns.load(r));
+        self.of::<Entry>(conn, tail, args())
+            .await?
+            .into_iter()
+            .for_each(|r| all.entries.load(r));
+        Ok(all)
     }
 
     async fn one<R: Row>(&self, tail: &str, args: Vec<Arg>) -> Result<Option<Arc<R>>> {
@@ -80,34 +120,11 @@ impl LedgerRead for SqlReads {
     }
 
     async fn everything(&self, tenant: &Tenant) -> Result<LedgerRows> {
-        let mut all = LedgerRows::complete();
-        let tail = "WHERE t.tenant = $1";
-        let args = || vec![text(tenant.as_str())];
-        self.pick::<Account>(tail, args())
-            .await?
-            .iter()
-            .for_each(|r| all.accounts.load((**r).clone()));
-        self.pick::<Grant>(tail, args())
-            .await?
-            .iter()
-            .for_each(|r| all.grants.load((**r).clone()));
-        self.pick::<Hold>(tail, args())
-            .await?
-            .iter()
-            .for_each(|r| all.holds.load((**r).clone()));
-        self.pick::<Slice>(tail, args())
-            .await?
-            .iter()
-            .for_each(|r| all.slices.load((**r).clone()));
-        self.pick::<Txn>(tail, args())
-            .await?
-            .iter()
-            .for_each(|r| all.txns.load((**r).clone()));
-        self.pick::<Entry>(tail, args())
-            .await?
-            .iter()
-            .for_each(|r| all.entries.load((**r).clone()));
-        Ok(all)
+        let mut conn = self.0.driver.reader().await.map_err(Fault::into_error)?;
+        conn.begin_read().await.map_err(Fault::into_error)?;
+        let all = self.ledger(conn.as_mut(), tenant).await;
+        conn.end(false).await.map_err(Fault::into_error)?;
+        all.map_err(Fault::into_error)
     }
 }
 

@@ -39,15 +39,15 @@ async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) 
             .filter_map(|n| R::COLUMNS.iter().find(|c| c.name == *n))
             .map(|c| c.kind)
             .collect();
-        conn.execute(&sql.delete, pack(dialect, &key_kinds, deletes.into_iter()))
+        conn.execute(&sql.delete, pack(dialect, &key_kinds, deletes.into_iter())?)
             .await?;
     }
     if !inserts.is_empty() {
-        conn.execute(&sql.insert, pack(dialect, &kinds, inserts.iter().map(|r| r.cells())))
+        conn.execute(&sql.insert, pack(dialect, &kinds, inserts.iter().map(|r| r.cells()))?)
             .await?;
     }
     if !updates.is_empty() {
-        conn.execute(&sql.update, pack(dialect, &kinds, updates.iter().map(|r| r.cells())))
+        conn.execute(&sql.update, pack(dialect, &kinds, updates.iter().map(|r| r.cells()))?)
             .await?;
     }
     Ok(true)

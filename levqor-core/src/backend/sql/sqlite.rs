@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
@@ -57,7 +57,7 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
             .ok_or_else(|| config(format!("{path} is not a file name")))?,
     );
 
-    let ours = Ours::enter(&path)?;
+    let ours = Ours::enter(&path).await?;
     let options_of = SqliteConnectOptions::new()
         .filename(&path)
         .create_if_missing(true)
@@ -91,7 +91,7 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
         open: false,
     };
     conn.begin().await.map_err(Fault::into_error)?;
-    let migrated = migrate(&mut conn, now).await;
+    let migrated = migrate(&mut conn, Dialect::Sqlite, now).await;
     conn.end(migrated.is_ok()).await.map_err(Fault::into_error)?;
     migrated?;
     drop(conn);
@@ -192,6 +192,17 @@ impl SqliteConn {
     }
 }
 
+impl Drop for SqliteConn {
+    fn drop(&mut self) {
+        // A connection with an open transaction must not go back to the pool.
+        if let Raw::Pooled(conn) = &mut self.conn
+            && self.open
+        {
+            conn.close_on_drop();
+        }
+    }
+}
+
 fn bind(args: Vec<Arg>) -> Result<SqliteArguments, Fault> {
     let mut bound = SqliteArguments::default();
     for arg in args {
@@ -240,6 +251,12 @@ impl Conn for SqliteConn {
         // IMMEDIATE: a transaction that starts as a reader and then wants to write is refused when
         // another has written meanwhile.
         self.raw().execute("BEGIN IMMEDIATE").await.map_err(|e| fault(&e))?;
+        self.open = true;
+        Ok(())
+    }
+
+    async fn begin_read(&mut self) -> Result<(), Fault> {
+        self.raw().execute("BEGIN").await.map_err(|e| fault(&e))?;
         self.open = true;
         Ok(())
     }
@@ -310,7 +327,7 @@ impl WriteLock {
     }
 }
 
-/// Which database files this process has open through us, so that others' handles can be told apart.
+/// Which database files this process has open through us (0: had), so that others' handles can be told apart.
 struct Ours(PathBuf);
 
 fn open_files() -> &'static Mutex<HashMap<PathBuf, usize>> {
@@ -319,19 +336,31 @@ fn open_files() -> &'static Mutex<HashMap<PathBuf, usize>> {
 }
 
 impl Ours {
-    fn enter(path: &Path) -> Result<Self> {
+    async fn enter(path: &Path) -> Result<Self> {
+        // A store that was dropped just now closes its files a moment later, in threads of its own.
+        let until = Instant::now() + Duration::from_secs(5);
+        while !Self::try_enter(path, Instant::now() < until)? {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        Ok(Ours(path.to_owned()))
+    }
+
+    /// `false` if the handle that is still open may be one of ours that is being closed.
+    fn try_enter(path: &Path, patient: bool) -> Result<bool> {
         let mut open = open_files().lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry(path.to_owned()).or_insert(0);
-        if *count == 0 && held_by_this_process(path) {
-            open.remove(path);
+        let count = open.get(path).copied();
+        if count.unwrap_or(0) == 0 && held_by_this_process(path) {
+            if count.is_some() && patient {
+                return Ok(false);
+            }
             return Err(Error::conflict(
                 "store.foreign_handle",
                 format!("another library of this process has {} open", path.display()),
             )
             .hint("the file is Levqor's alone: close the other handle, and keep the host's own tables in a file of their own"));
         }
-        *count += 1;
-        Ok(Ours(path.to_owned()))
+        open.insert(path.to_owned(), count.unwrap_or(0) + 1);
+        Ok(true)
     }
 }
 
@@ -340,9 +369,6 @@ impl Drop for Ours {
         let mut open = open_files().lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = open.get_mut(&self.0) {
             *count -= 1;
-            if *count == 0 {
-                open.remove(&self.0);
-            }
         }
     }
 }

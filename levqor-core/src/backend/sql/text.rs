@@ -1,5 +1,6 @@
 //! The statements, written once per table and database from the row's columns.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -12,6 +13,18 @@ pub(super) enum Dialect {
     Sqlite,
     /// Postgres: rows travel as one array per column.
     Postgres,
+}
+
+impl Dialect {
+    /// A statement that makes a table, as this database wants it. Texts are compared by their bytes, as
+    /// SQLite and Rust do, not by the rules of a language: both for the order of lists, and because an
+    /// index must not depend on the version of a library of collations.
+    pub(super) fn ddl(self, statement: &'static str) -> Cow<'static, str> {
+        match self {
+            Dialect::Sqlite => Cow::Borrowed(statement),
+            Dialect::Postgres => Cow::Owned(statement.replace(" TEXT", " TEXT COLLATE \"C\"")),
+        }
+    }
 }
 
 /// The statements of one table.

@@ -18,6 +18,11 @@ use crate::store::{Batch, Grouped, Receipt, Rows, run, wants};
 const GROUP: usize = 512;
 /// How often a transaction is run again after a race with another process.
 const RACES: u32 = 20;
+/// How often it is run again when the key of a new row is taken.
+const CLASHES: u32 = 5;
+/// How often it is run again when its connection turns out to be gone. (If there is no server at all,
+/// opening the next one fails, and that is final.)
+const STALE: u32 = 16;
 /// How many rounds of loading a group may need: each rule names at least one more row in each.
 const ROUNDS: u32 = 64;
 
@@ -64,8 +69,8 @@ impl Writer {
         let batches: Vec<&Batch> = group.iter().map(|t| &t.batch).collect();
         let outcomes = match self.transact(&batches).await {
             Ok(outcomes) => outcomes,
-            // One value that the database does not take must not fail the others: each alone.
-            Err((Fault::Value(_) | Fault::Other(_), _)) if batches.len() > 1 => {
+            // One batch that the database does not take must not fail the others: each alone.
+            Err((Fault::Value(_) | Fault::Exists(_) | Fault::Race(_) | Fault::Other(_), Effect::None)) if batches.len() > 1 => {
                 let mut outcomes = Vec::with_capacity(batches.len());
                 for batch in &batches {
                     match self.transact(&[*batch]).await {
@@ -101,7 +106,7 @@ impl Writer {
     }
 
     async fn transact(&mut self, batches: &[&Batch]) -> Result<Vec<Result<Receipt>>, (Fault, Effect)> {
-        let mut races = 0;
+        let (mut races, mut stale) = (0, 0);
         loop {
             let mut conn = match self.conn.take() {
                 Some(conn) => conn,
@@ -112,16 +117,23 @@ impl Writer {
                     self.conn = Some(conn);
                     return Ok(outcomes);
                 }
-                Err((Fault::Race(m), Effect::None)) => {
+                Err((fault @ (Fault::Race(_) | Fault::Exists(_)), Effect::None)) => {
                     races += 1;
                     if conn.end(false).await.is_ok() {
                         self.conn = Some(conn);
                     }
-                    if races > RACES {
-                        return Err((Fault::Race(m), Effect::None));
+                    // Whoever lost the race for a new row finds it there at the next try; a row that was
+                    // loaded before and is still in the way was given twice.
+                    let most = if matches!(fault, Fault::Exists(_)) { CLASHES } else { RACES };
+                    if races > most {
+                        return Err((fault, Effect::None));
                     }
-                    tracing::debug!(races, reason = %m, "a transaction lost a race and is run again");
+                    tracing::debug!(races, reason = ?fault, "a transaction lost a race and is run again");
                     tokio::time::sleep(std::time::Duration::from_millis(u64::from(races))).await;
+                }
+                Err((Fault::Gone(m), Effect::None)) if stale < STALE => {
+                    stale += 1;
+                    tracing::debug!(stale, reason = %m, "a connection was gone; the transaction is run again on another");
                 }
                 Err((fault, effect)) => {
                     // Broken connections are dropped; sound ones go on after a rollback.

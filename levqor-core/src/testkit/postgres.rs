@@ -1,0 +1,190 @@
+//! A private Postgres server.
+
+use std::io::ErrorKind;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use super::services::{Service, free_port};
+use crate::types::random_bytes;
+
+/// Runs the server until its own standard input ends, that is until whoever started it has stopped it
+/// or has died in whatever way; then removes the folder.
+const SUPERVISOR: &str = r#"
+"$1/postgres" -D "$2/data" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+    -c fsync=off -c max_connections=300 -c shared_buffers=32MB >"$2/log" 2>&1 </dev/null &
+server=$!
+cat >/dev/null
+kill -QUIT "$server"
+wait "$server"
+rm -rf "$2"
+"#;
+
+/// A Postgres server of this test process. Stopped and cleaned up when dropped, and also when the process dies.
+#[derive(Debug)]
+pub struct RunningPostgres {
+    supervisor: Child,
+    port: u16,
+}
+
+impl RunningPostgres {
+    /// The address of one of its databases; `postgres` is always there.
+    pub fn url(&self, database: &str) -> String {
+        format!("postgres://levqor@127.0.0.1:{}/{database}", self.port)
+    }
+}
+
+impl Drop for RunningPostgres {
+    fn drop(&mut self) {
+        drop(self.supervisor.stdin.take());
+        let _ = self.supervisor.wait();
+    }
+}
+
+impl Service {
+    /// A Postgres server with an empty cluster, without passwords, that only this machine can reach.
+    ///
+    /// # Panics
+    /// If the programs of Postgres are missing, or the server does not start.
+    pub fn postgres() -> RunningPostgres {
+        let bin = programs();
+        let user = unprivileged();
+        let dir = std::env::temp_dir().join(format!("levqor-postgres-{:016x}", u64::from_be_bytes(random_bytes())));
+        if let Err(e) = std::fs::create_dir(&dir) {
+            panic!("the folder {} cannot be made: {e}", dir.display());
+        }
+        if let Some(user) = &user {
+            let given = Command::new("chown").arg(user).arg(&dir).status();
+            assert!(
+                given.is_ok_and(|s| s.success()),
+                "{} cannot be given to {user}",
+                dir.display()
+            );
+        }
+        // A language's order of letters, where this Postgres has one: nothing may depend on it.
+        let icu = ["--locale-provider=icu", "--icu-locale=en-US", "--locale=C"];
+        if !initdb(user.as_deref(), &bin, &dir, &icu).is_ok_and(|o| o.status.success()) {
+            let _ = std::fs::remove_dir_all(dir.join("data"));
+            match initdb(user.as_deref(), &bin, &dir, &["--no-locale"]) {
+                Ok(output) if output.status.success() => {}
+                Ok(output) => panic!("initdb failed: {}", String::from_utf8_lossy(&output.stderr)),
+                Err(e) => panic!("initdb cannot be run: {e}"),
+            }
+        }
+        for _ in 0..10 {
+            let port = free_port();
+            let mut server = RunningPostgres {
+                supervisor: supervise(user.as_deref(), &bin, &dir, port),
+                port,
+            };
+            if server.answers(&bin, &dir) {
+                return server;
+            }
+            // Somebody else took the port in between.
+            let _ = server.supervisor.kill();
+        }
+        panic!(
+            "postgres did not start on any of ten free ports; its log is in {}",
+            dir.display()
+        );
+    }
+}
+
+impl RunningPostgres {
+    /// Waits until it takes connections; false if it gives up, or does not within thirty seconds.
+    fn answers(&mut self, bin: &Path, dir: &Path) -> bool {
+        let until = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < until {
+            let asked = Command::new(bin.join("pg_isready"))
+                .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
+                .status();
+            if asked.is_ok_and(|s| s.success()) {
+                return true;
+            }
+            if std::fs::read_to_string(dir.join("log"))
+                .is_ok_and(|log| log.contains("FATAL:  could not create any TCP/IP sockets"))
+            {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        false
+    }
+}
+
+fn supervise(user: Option<&str>, bin: &Path, dir: &Path, port: u16) -> Child {
+    let started = as_user(user, Path::new("sh"))
+        .args(["-c", SUPERVISOR, "levqor-postgres"])
+        .arg(bin)
+        .arg(dir)
+        .arg(port.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // A Ctrl-C is for the test; the server goes with it.
+        .process_group(0)
+        .spawn();
+    match started {
+        Ok(child) => child,
+        Err(e) => panic!("postgres cannot be started: {e}"),
+    }
+}
+
+fn initdb(user: Option<&str>, bin: &Path, dir: &Path, locale: &[&str]) -> std::io::Result<Output> {
+    as_user(user, &bin.join("initdb"))
+        .args(["-U", "levqor", "-A", "trust", "-E", "UTF8", "-N", "-D"])
+        .arg(dir.join("data"))
+        .args(locale)
+        .stdin(Stdio::null())
+        .output()
+}
+
+/// Postgres refuses to run as root: then it runs as another user.
+fn unprivileged() -> Option<String> {
+    let id = |args: &[&str]| Command::new("id").args(args).stderr(Stdio::null()).output();
+    let root = id(&["-u"]).is_ok_and(|o| o.stdout.trim_ascii() == b"0");
+    let exists = |user: &str| id(&["-u", user]).is_ok_and(|o| o.status.success());
+    root.then(|| if exists("postgres") { "postgres" } else { "nobody" }.to_owned())
+}
+
+fn as_user(user: Option<&str>, program: &Path) -> Command {
+    let Some(user) = user else { return Command::new(program) };
+    let mut command = match Command::new("setpriv").arg("--version").output() {
+        Err(e) if e.kind() == ErrorKind::NotFound => {
+            let mut command = Command::new("runuser");
+            command.args(["-u", user, "--"]);
+            command
+        }
+        _ => {
+            let mut command = Command::new("setpriv");
+            command.arg(format!("--reuid={user}")).args(["--clear-groups", "--"]);
+            command
+        }
+    };
+    command.arg(program).current_dir("/");
+    command
+}
+
+/// The folder of the newest Postgres programs on this machine.
+fn programs() -> PathBuf {
+    let on_path = std::env::var_os("PATH")
+        .map(|p| std::env::split_paths(&p).collect::<Vec<_>>())
+        .unwrap_or_default();
+    let mut debian: Vec<(u32, PathBuf)> = std::fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|e| Some((e.file_name().to_str()?.parse().ok()?, e.path().join("bin"))))
+        .collect();
+    debian.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    let usual = ["/usr/local/pgsql/bin", "/usr/local/bin", "/opt/homebrew/bin"].map(PathBuf::from);
+    let mut places = debian.into_iter().map(|(_, dir)| dir).chain(on_path).chain(usual);
+    match places.find(|dir| dir.join("postgres").is_file() && dir.join("initdb").is_file()) {
+        Some(dir) => dir,
+        None => panic!(
+            "the tests need a Postgres server: install its programs (Debian: apt install postgresql), \
+             or name a server in LEVQOR_TEST_POSTGRES_URL"
+        ),
+    }
+}
