@@ -15,6 +15,7 @@ const FEATURE_PLACES: &[&str] = &[
     "levqor-core/src/backend/mod.rs",
     "levqor-core/src/backend/open.rs",
     "levqor-core/src/backend/sql/mod.rs",
+    "levqor-core/src/testkit/stores.rs",
     "levqor-core/src/transport/mod.rs",
     "levqor-connectors/src/lib.rs",
     "src/lib.rs",

@@ -16,11 +16,6 @@ pub use apply::{apply, wants};
 pub use batch::{Answer, Batch, IdemRow, Key, Op, Receipt};
 pub use group::{Grouped, run};
 pub use reads::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, RecordRead};
-#[cfg_attr(
-    not(any(feature = "sqlite", feature = "postgres")),
-    allow(unused_imports, reason = "only SQL moves rows")
-)]
-pub(crate) use rows::each_table;
 pub use rows::{DDL, Rows};
 
 use std::time::Duration;

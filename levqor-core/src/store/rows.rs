@@ -74,8 +74,6 @@ macro_rules! each_table {
     }};
 }
 
-pub(crate) use each_table;
-
 /// Where the undo log of every table stood.
 #[derive(Clone, Debug)]
 pub struct Mark(Vec<usize>);

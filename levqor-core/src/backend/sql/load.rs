@@ -21,7 +21,7 @@ pub(super) async fn load(rows: &mut Rows, conn: &mut dyn Conn, dialect: Dialect)
     holds.groups.into_iter().for_each(|g| rows.ledger.holds.want_group(g));
 
     let mut any = false;
-    crate::store::each_table!(rows, |t| any |= table(t, conn, dialect).await?);
+    crate::each_table!(rows, |t| any |= table(t, conn, dialect).await?);
     Ok(any)
 }
 

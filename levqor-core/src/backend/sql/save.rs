@@ -12,7 +12,7 @@ use crate::table::{Cell, Change, Kind, Row, Table};
 /// Writes every change. `false` if there was none.
 pub(super) async fn save(rows: &mut Rows, conn: &mut dyn Conn, dialect: Dialect) -> Result<bool, Fault> {
     let mut any = false;
-    crate::store::each_table!(rows, |t| any |= table(t, conn, dialect).await?);
+    crate::each_table!(rows, |t| any |= table(t, conn, dialect).await?);
     Ok(any)
 }
 
