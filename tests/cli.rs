@@ -345,6 +345,7 @@ fn bad_input_of_every_kind_ends_with_its_code_and_says_what_and_where() {
         (&["jobs", "redrive", absent], 3, "jobs.unknown", absent),
         (&["jobs", "list", "--after", absent], 3, "jobs.unknown", absent),
         (&["jobs", "list", "--state", "sleepy"], 2, "cli.bad_state", "sleepy"),
+        (&["credits", "grant", "acme", "-5"], 2, "", ""),
         (&["credits", "grant", "acme", "1e3"], 2, "amount.invalid", "1e3"),
         (
             &["credits", "grant", "acme", "1", "--expires", "soon"],
@@ -425,6 +426,23 @@ fn migrating_and_listing_connectors_answer_in_both_forms() {
     assert_eq!((help.code, help.err.as_str()), (0, ""));
     assert!(help.out.contains("Exit codes:") && help.out.contains("70 "), "{}", help.out);
     assert_eq!(p.run(&["--version"]).out, format!("levqor {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn colour_is_for_terminals_and_can_be_turned_off() {
+    let p = Place::new();
+    let coloured = |args: &[&str], variables: &[(&str, &str)]| {
+        let said = Said::of(&p.command(args).envs(variables.iter().copied()).output().unwrap());
+        assert_eq!(said.code, 2, "{}", said.err);
+        said.err.contains('\u{1b}')
+    };
+    let force = ("CLICOLOR_FORCE", "1");
+    for args in [&["status", "42"][..], &["nonsense"]] {
+        assert!(!coloured(args, &[]), "{args:?}: not a terminal");
+        assert!(coloured(args, &[force]), "{args:?}");
+        assert!(!coloured(args, &[force, ("NO_COLOR", "1")]), "{args:?}");
+        assert!(!coloured(&[args, &["--no-color"]].concat(), &[force]), "{args:?}");
+    }
 }
 
 #[test]
@@ -522,6 +540,30 @@ fn a_worker_without_grace_gives_its_job_back_for_another_one() {
     assert_eq!(state_of(&p, &run), "ready");
     let after = p.ok(&["run", &file, "--key", "k"]);
     assert_eq!((&after["run"]["id"], &after["run"]["state"]), (&run, &json!("done")));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_second_signal_ends_a_worker_at_once_and_loses_nothing() {
+    let p = Place::new();
+    let file = p.json("p.json", &long_pipeline());
+    let runs: Vec<Value> = (0..6).map(|_| p.ok(&["submit", &file])["run"].clone()).collect();
+    let mut worker = Works::start(&p, &["worker", "--grace", "1h"]);
+    worker.until("started");
+    worker.signal("TERM");
+    worker.until("draining");
+    worker.signal("TERM");
+    worker.until("ended without draining");
+    let (code, out) = worker.end();
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    let states: Vec<Value> = runs.iter().map(|run| state_of(&p, run)).collect();
+    assert!(states.contains(&json!("leased")), "{states:?}");
+    assert!(
+        states
+            .iter()
+            .all(|s| ["leased", "ready", "done"].iter().any(|known| s == known)),
+        "{states:?}"
+    );
 }
 
 #[cfg(target_os = "linux")]

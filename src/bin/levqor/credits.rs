@@ -1,5 +1,7 @@
 //! `levqor credits`: grant, balance, statement, audit.
 
+use std::fmt::Write as _;
+
 use clap::{Args, Subcommand};
 use levqor::credits::Category;
 use levqor::engine::GrantOptions;
@@ -183,7 +185,7 @@ async fn statement(out: &Out, global: &Global, args: StatementArgs) -> Result<Ex
             });
             let mut text = table(&["no", "booked at", "amount", "balance", "transaction"], &[0, 2, 3], rows);
             if let Some(next) = next {
-                text.push_str(&format!("\n\nthere may be more: --after {next}"));
+                let _ = write!(text, "\n\nthere may be more: --after {next}");
             }
             text
         },

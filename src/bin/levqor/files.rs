@@ -75,18 +75,18 @@ fn pointer(name: &str) -> String {
 /// Replaces every `{"$env": "NAME"}`. Errors never show a value.
 fn resolve(value: Value, place: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Value> {
     match value {
-        Value::Object(map) if map.contains_key("$env") => match (map.len(), map.get("$env")) {
-            (1, Some(Value::String(name))) => variable(name).map(Value::String).ok_or_else(|| {
+        Value::Object(map) if map.contains_key("$env") => {
+            let Some(Value::String(name)) = map.get("$env").filter(|_| map.len() == 1) else {
+                let e = Error::invalid("connections.invalid", "`$env` stands alone and names a variable");
+                return Err(e.at(place).hint("write {\"$env\": \"NAME\"}"));
+            };
+            variable(name).map(Value::String).ok_or_else(|| {
                 let message = format!("the environment variable `{name}` is not set");
                 Error::invalid("connections.missing_variable", message)
                     .at(place)
                     .hint("set it before the command, or take the connection out of the file")
-            }),
-            _ => {
-                let e = Error::invalid("connections.invalid", "`$env` stands alone and names a variable");
-                Err(e.at(place).hint("write {\"$env\": \"NAME\"}"))
-            }
-        },
+            })
+        }
         Value::Object(map) => {
             let mut resolved = Map::new();
             for (name, value) in map {

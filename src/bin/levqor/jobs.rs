@@ -1,5 +1,6 @@
 //! `levqor jobs`: list, dead, redrive, cancel.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -190,7 +191,7 @@ async fn show(out: &Out, global: &Global, filter: &JobFilter, page: PageArgs) ->
             rows,
         );
         if let Some(next) = next {
-            text.push_str(&format!("\n\nthere may be more: --after {next}"));
+            let _ = write!(text, "\n\nthere may be more: --after {next}");
         }
         text
     })?;

@@ -110,9 +110,14 @@ fn explain(e: &Error) -> String {
     text
 }
 
-/// A text without control characters: what came from outside must not steer the terminal.
+/// A text on one line, without control characters: what came from outside must not steer the terminal.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    let harmless = |c| match c {
+        '\n' | '\t' => ' ',
+        c if char::is_control(c) => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(harmless).collect()
 }
 
 /// A table without lines, its numeric columns flush right.
@@ -184,7 +189,7 @@ mod tests {
     fn what_comes_from_outside_cannot_steer_the_terminal() {
         let e = Error::invalid("x", "a\u{1b}[2Jb").at("c\r\nd");
         let said = anstream::adapter::strip_str(&explain(&e)).to_string();
-        assert_eq!(said, "error: a\u{fffd}[2Jb\n  at: c\u{fffd}\u{fffd}d");
+        assert_eq!(said, "error: a\u{fffd}[2Jb\n  at: c\u{fffd} d");
         assert!(!table(&["a"], &[], [vec!["\u{1b}]0;x\u{7}".to_owned()]]).contains('\u{1b}'));
     }
 }

@@ -139,10 +139,12 @@ pub(crate) fn connectors(out: &Out, global: &Global, args: &ConnectorsArgs) -> R
     if let (true, Some(name)) = (found.is_empty(), &args.name) {
         let known: Vec<&str> = engine.connectors().iter().map(|c| c.manifest().name.as_str()).collect();
         let e = Error::not_found("connector.unknown", format!("there is no connector `{name}`"));
-        return Err(match known.is_empty() {
-            true => e.hint("this build has no connectors"),
-            false => e.hint(format!("known are: {}", known.join(", "))),
-        });
+        let hint = format!("known are: {}", known.join(", "));
+        return Err(e.hint(if known.is_empty() {
+            "this build has no connectors"
+        } else {
+            &hint
+        }));
     }
     let word = |value: Value| value.as_str().unwrap_or_default().to_owned();
     out.answer(&json!({"connectors": json_of(&found)?}), || {

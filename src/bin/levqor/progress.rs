@@ -93,18 +93,13 @@ impl View {
         if !status.settled() || !self.settled.insert(format!("{run}/{path}")) {
             return;
         }
-        match path.split_once('[') {
-            Some((step, _)) => {
-                if let Some(bar) = self.items.get(&format!("{run}/{step}")) {
-                    bar.inc(1);
-                }
-            }
-            None => {
-                self.run.inc(1);
-                if let Some(bar) = self.items.get(&format!("{run}/{path}")) {
-                    bar.finish();
-                }
-            }
+        let (step, item) = path.split_once('[').map_or((path, false), |(step, _)| (step, true));
+        let bar = self.items.get(&format!("{run}/{step}"));
+        if item {
+            bar.inspect(|bar| bar.inc(1));
+        } else {
+            self.run.inc(1);
+            bar.inspect(|bar| bar.finish());
         }
     }
 }

@@ -5,7 +5,7 @@ use levqor::error::Result;
 use levqor::jobs::{JobState, StepStatus};
 use levqor::types::{MicroCredits, Millis};
 
-use crate::out::{instant, json_of, list, table};
+use crate::out::{instant, list, table};
 
 /// What was held and is not spent.
 pub(crate) fn released(view: &RunView, submitted: &Submitted) -> Result<MicroCredits> {
@@ -26,28 +26,25 @@ struct Line {
 
 fn lines(steps: &[StepView]) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
+    let mut own = Vec::new();
     for step in steps {
         let (path, item) = match step.path.split_once('[') {
             Some((path, _)) => (path, true),
             None => (step.path.as_str(), false),
         };
-        let at = lines.iter().position(|l| l.path == path);
-        let line = match at {
-            Some(at) => &mut lines[at],
-            None => {
-                lines.push(Line {
-                    path: path.to_owned(),
-                    items: 0,
-                    failed: 0,
-                    status: step.status,
-                    attempts: 0,
-                    from: step.started_at,
-                    to: step.ended_at,
-                });
-                let last = lines.len() - 1;
-                &mut lines[last]
-            }
-        };
+        let at = lines.iter().position(|l| l.path == path).unwrap_or(lines.len());
+        if at == lines.len() {
+            lines.push(Line {
+                path: path.to_owned(),
+                items: 0,
+                failed: 0,
+                status: step.status,
+                attempts: 0,
+                from: step.started_at,
+                to: step.ended_at,
+            });
+        }
+        let line = &mut lines[at];
         line.from = line.from.min(step.started_at);
         line.to = line.to.max(step.ended_at);
         if item {
@@ -56,23 +53,16 @@ fn lines(steps: &[StepView]) -> Vec<Line> {
             line.attempts += step.attempts;
         } else {
             line.status = step.status;
-            // The row of a step over many items counts its items' attempts already.
-            line.attempts += if line.items > 0 || steps.iter().any(|s| is_item_of(s, path)) {
-                0
-            } else {
-                step.attempts
-            };
+            own.push((at, step.attempts));
+        }
+    }
+    // The attempts of a step over many items are those of its items.
+    for (at, attempts) in own {
+        if lines[at].items == 0 {
+            lines[at].attempts = attempts;
         }
     }
     lines
-}
-
-fn is_item_of(step: &StepView, path: &str) -> bool {
-    step.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('['))
-}
-
-fn word(status: StepStatus) -> &'static str {
-    status.as_str()
 }
 
 fn span(from: Millis, to: Option<Millis>) -> String {
@@ -90,7 +80,7 @@ pub(crate) fn of(view: &RunView, submitted: Option<&Submitted>) -> String {
         };
         vec![
             line.path.clone(),
-            word(line.status).to_owned(),
+            line.status.as_str().to_owned(),
             items,
             line.attempts.to_string(),
             span(line.from, line.to),
@@ -121,7 +111,7 @@ pub(crate) fn of(view: &RunView, submitted: Option<&Submitted>) -> String {
     }
     pairs.push(("credits", credits.join(", ")));
     if let Some(result) = &view.result {
-        pairs.push(("result", json_of(result).map(|v| v.to_string()).unwrap_or_default()));
+        pairs.push(("result", result.to_string()));
     }
     if let Some(e) = view.failure() {
         pairs.push(("error", e.message().to_owned()));

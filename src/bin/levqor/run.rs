@@ -159,7 +159,7 @@ async fn work(engine: &Engine, submitted: &Submitted, queue: &str, signals: &mut
 
 async fn until_ended(engine: &Engine, id: &JobId) -> Result<RunView> {
     loop {
-        match engine.pipelines().wait(id, Duration::from_secs(3600)).await {
+        match engine.pipelines().wait(id, Duration::from_hours(1)).await {
             Err(e) if e.code() == "run.not_ended" => {}
             other => return other,
         }

@@ -1,10 +1,12 @@
 //! `levqor worker`.
 
+use std::time::Duration;
+
 use clap::Args;
-use levqor::engine::{Engine, RunEvent};
+use levqor::engine::RunEvent;
 use levqor::error::{Error, Result};
 use levqor::types::{Millis, parse_duration};
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::oneshot;
 
 use crate::out::{Exit, Out, json_of, list};
@@ -51,7 +53,7 @@ pub(crate) async fn worker(out: &Out, global: &Global, args: WorkerArgs) -> Resu
         .concurrency(usize::from(args.concurrency))
         .lease(args.lease)
         .grace(args.grace.to_duration());
-    let log = tokio::spawn(tell(Out::new(out.json), engine.clone()));
+    let log = tokio::spawn(tell(Out::new(out.json), engine.events()));
     let info = engine.backend().store.info();
     out.note(&format!(
         "working {} from {} {}, {} at a time",
@@ -80,7 +82,9 @@ pub(crate) async fn worker(out: &Out, global: &Global, args: WorkerArgs) -> Resu
             }
         }
     };
-    log.abort();
+    // The last lines, before the account of all.
+    drop(engine);
+    let _ = tokio::time::timeout(Duration::from_millis(200), log).await;
     out.answer(&json_of(&report)?, || {
         list(&[
             ("done", report.done.to_string()),
@@ -95,8 +99,7 @@ pub(crate) async fn worker(out: &Out, global: &Global, args: WorkerArgs) -> Resu
 }
 
 /// One line for each run that starts and ends.
-async fn tell(out: Out, engine: Engine) {
-    let mut events = engine.events();
+async fn tell(out: Out, mut events: Receiver<RunEvent>) {
     loop {
         match events.recv().await {
             Ok(RunEvent::Started { run, at, .. }) => out.note(&format!("{} {run} started", at.rfc3339())),
