@@ -27,6 +27,7 @@
 
 pub use levqor_core::*;
 
+use levqor_core::backend::Backend;
 use levqor_core::clock::SystemClock;
 use levqor_core::engine::{Builder, Engine};
 use levqor_core::error::Result;
@@ -34,20 +35,26 @@ use levqor_core::error::Result;
 /// Opens a store by its URL (`sqlite://levqor.db`, `postgres://…`, `memory://`) and makes an engine on it
 /// with every connector of this build. Nothing is started.
 pub async fn open(url: &str) -> Result<Engine> {
-    builder(url).await?.build()
+    builder(levqor_core::backend::open(url, SystemClock::machine()).await?, &[])?.build()
 }
 
-/// Like [`open`], but leaves the engine to be finished: with connections, limits, options.
+/// An engine to be, on a backend, with the network and every connector of this build: to be finished with
+/// connections, limits, options.
 ///
-/// Requests reach public addresses only. To let them reach others, give the builder a transport of your
-/// own: `HttpTransport::new(HttpOptions { allow: vec!["10.0.0.0/8".into()], ..Default::default() })`.
-pub async fn builder(url: &str) -> Result<Builder> {
-    let backend = levqor_core::backend::open(url, SystemClock::machine()).await?;
+/// Requests whose URL came from a user reach public addresses only, and those of `allow`: names, addresses
+/// and networks of the inside, like `10.0.0.0/8` or `127.0.0.1:8080`.
+pub fn builder(backend: Backend, allow: &[&str]) -> Result<Builder> {
     let builder = Engine::builder(backend);
     #[cfg(feature = "http")]
-    let builder = builder.transport(std::sync::Arc::new(transport::HttpTransport::new(
-        transport::HttpOptions::default(),
-    )?));
+    let builder = {
+        let options = transport::HttpOptions {
+            allow: allow.iter().map(ToString::to_string).collect(),
+            ..Default::default()
+        };
+        builder.transport(std::sync::Arc::new(transport::HttpTransport::new(options)?))
+    };
+    #[cfg(not(feature = "http"))]
+    let _ = allow;
     Ok(levqor_connectors::all().into_iter().fold(builder, Builder::connector))
 }
 

@@ -10,15 +10,14 @@ mod peers;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use levqor::clock::SystemClock;
 use levqor::connector::Connection;
 use levqor::engine::{Engine, GrantOptions, RunRequest, RunView};
 use levqor::error::{Error, Result};
 use levqor::jobs::{JobState, StepStatus};
 use levqor::limits::Quota;
-use levqor::transport::{HttpOptions, HttpTransport};
 use levqor::types::{JobId, Millis};
 use serde_json::{Value, json};
 
@@ -36,10 +35,7 @@ async fn main() -> Result<()> {
         return work(Path::new(folder), peers).await;
     }
     let begun = Instant::now();
-    let folder = std::env::temp_dir().join(format!(
-        "levqor-quickstart-{}",
-        JobId::run(levqor::clock::SystemClock::machine())
-    ));
+    let folder = std::env::temp_dir().join(format!("levqor-quickstart-{}", JobId::run(SystemClock::machine())));
     let peers = peers::start()
         .await
         .map_err(|e| Error::internal(format!("the local server did not start: {e}")))?;
@@ -137,13 +133,8 @@ async fn open(folder: &Path, peers: &str) -> Result<Engine> {
     let url = format!("sqlite://{}", folder.join("levqor.db").display());
     // The two other systems are on this machine, which requests reach only when they are allowed to.
     let host = peers.trim_start_matches("http://").to_owned();
-    let transport = HttpTransport::new(HttpOptions {
-        allow: vec![host],
-        ..HttpOptions::default()
-    })?;
-    levqor::builder(&url)
-        .await?
-        .transport(Arc::new(transport))
+    let backend = levqor::backend::open(&url, SystemClock::machine()).await?;
+    levqor::builder(backend, &[&host])?
         .connection(Connection::new("stock", json!({"base_url": peers})))
         .connection(Connection::new(
             "warehouse",

@@ -19,6 +19,7 @@ const FEATURE_PLACES: &[&str] = &[
     "levqor-core/src/transport/mod.rs",
     "levqor-connectors/src/lib.rs",
     "src/lib.rs",
+    "src/bin/levqor/setup.rs",
 ];
 /// How often, over all of them.
 const MAX_FEATURE_CFGS: usize = 40;
