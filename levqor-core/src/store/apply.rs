@@ -60,7 +60,7 @@ fn sticks(e: &Error) -> bool {
 }
 
 /// What a new row gets whose key is taken.
-pub(crate) fn exists(place: &str) -> Error {
+pub fn exists(place: &str) -> Error {
     Error::conflict("store.exists", format!("something with this id is there already ({place})"))
         .hint("give everything new an id of its own; to repeat a request safely, send an idempotency key")
 }

@@ -10,9 +10,7 @@ mod group;
 mod reads;
 mod rows;
 
-#[cfg(any(feature = "sqlite", feature = "postgres"))]
-pub(crate) use apply::exists;
-pub use apply::{apply, wants};
+pub use apply::{apply, exists, wants};
 pub use batch::{Answer, Batch, IdemRow, Key, Op, Receipt};
 pub use group::{Grouped, run};
 pub use reads::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, RecordRead};
