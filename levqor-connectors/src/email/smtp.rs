@@ -1,6 +1,7 @@
 //! Handing a mail over (RFC 5321), so that it is always known whether the server may have taken it.
 
 use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use lettre::transport::smtp::Error as SmtpError;
@@ -201,6 +202,12 @@ async fn dialogue(
     Ok(())
 }
 
+/// What a TLS handshake fails with at the other side of lettre.
+fn invalid_data(e: &SmtpError) -> bool {
+    let cause = e.source().and_then(|c| c.downcast_ref::<io::Error>());
+    cause.is_some_and(|c| c.kind() == io::ErrorKind::InvalidData)
+}
+
 impl Server {
     /// An error of the dialogue, none of which has sent the mail. Replies: 4yz may pass later, 5yz will not
     /// (RFC 5321, 4.2.1).
@@ -208,7 +215,7 @@ impl Server {
         let host = &self.host;
         let Some(status) = e.status() else {
             return match step {
-                _ if e.is_tls() => {
+                _ if e.is_tls() || invalid_data(e) => {
                     let cause = e.source().map(|c| shown(&c.to_string(), 200)).unwrap_or_default();
                     let message = format!("no trustworthy TLS connection to the mail server `{host}`: {cause}");
                     Error::unavailable("email.tls", message).retry(false)
