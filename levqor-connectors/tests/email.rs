@@ -1,5 +1,5 @@
 //! The `email` connector through all layers, against a real SMTP dialogue.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 #[path = "support/smtp.rs"]
 mod smtp;

@@ -1,5 +1,5 @@
 //! The `http` connector through all layers, against a real server.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 mod support;
 

@@ -14,7 +14,9 @@ fn closed(schema: &Value, at: &str) {
         o.iter().for_each(|(k, v)| closed(v, &format!("{at}/{k}")));
     }
     if let Some(a) = schema.as_array() {
-        a.iter().for_each(|v| closed(v, at));
+        for v in a {
+            closed(v, at);
+        }
     }
 }
 

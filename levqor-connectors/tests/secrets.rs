@@ -1,5 +1,5 @@
 //! Canaries: unique secrets go through success and failure of every connector, and nothing shows one.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 #[path = "support/smtp.rs"]
 mod smtp;
@@ -214,7 +214,7 @@ async fn no_secret_is_shown_by_success_or_failure() {
             }
             Err(e) => {
                 failures += 1;
-                let _ = write!(shown, "{e} {e:?} {} {} {:?}\n", e.to_json(), e.problem(), e.headers());
+                let _ = writeln!(shown, "{e} {e:?} {} {} {:?}", e.to_json(), e.problem(), e.headers());
             }
         }
     }

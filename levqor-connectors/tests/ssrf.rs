@@ -260,13 +260,13 @@ async fn redirects_into_the_inside_make_no_connection() {
     .await;
     let transport = guarded(&[&first.address.to_string()], Some(fixed(&["127.0.0.1"])));
     let mut refused = 0;
-    for n in 0..HOSTILE.len() {
+    for (n, hostile) in HOSTILE.iter().enumerate() {
         for reach in [Reach::Public, Reach::Any] {
             // What does not parse as an address is not followed.
             match transport.send(get(&first.url(&format!("/{n}")), reach)).await {
-                Ok(a) => assert!(matches!(a.status, 302 | 404), "{}", HOSTILE[n]),
+                Ok(a) => assert!(matches!(a.status, 302 | 404), "{hostile}"),
                 Err(e) => {
-                    assert!(is_refusal(&e), "{}: {e:?}", HOSTILE[n]);
+                    assert!(is_refusal(&e), "{hostile}: {e:?}");
                     refused += 1;
                 }
             }

@@ -74,6 +74,16 @@ async fn an_answer_comes_back_whole_and_connections_are_kept() {
     assert_eq!(raw.count(), 3, "closed connections are replaced");
 }
 
+/// Knows no name.
+struct Nobody;
+
+#[async_trait]
+impl Resolver for Nobody {
+    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_reached_left_no_effect() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -85,13 +95,6 @@ async fn what_cannot_be_reached_left_no_effect() {
         ("http.connect", ErrorKind::Unavailable, Effect::None, true)
     );
 
-    struct Nobody;
-    #[async_trait]
-    impl Resolver for Nobody {
-        async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
-            Err(io::ErrorKind::NotFound.into())
-        }
-    }
     let options = HttpOptions {
         resolver: Some(Arc::new(Nobody)),
         ..HttpOptions::default()

@@ -1,5 +1,5 @@
 //! The `webhook` connector through all layers, judged by the verifier.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::needless_pass_by_value)]
 
 mod support;
 

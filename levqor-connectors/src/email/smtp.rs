@@ -202,10 +202,19 @@ async fn dialogue(
     Ok(())
 }
 
-/// What a TLS handshake fails with at the other side of lettre.
+/// Whether it is what a TLS handshake fails with; lettre calls it a fault of the connection.
 fn invalid_data(e: &SmtpError) -> bool {
-    let cause = e.source().and_then(|c| c.downcast_ref::<io::Error>());
-    cause.is_some_and(|c| c.kind() == io::ErrorKind::InvalidData)
+    let mut cause = e.source();
+    while let Some(this) = cause {
+        if this
+            .downcast_ref::<io::Error>()
+            .is_some_and(|c| c.kind() == io::ErrorKind::InvalidData)
+        {
+            return true;
+        }
+        cause = this.source();
+    }
+    false
 }
 
 impl Server {

@@ -1,4 +1,5 @@
 //! A small mail server that speaks enough of RFC 5321 to be talked to, and can be told to fail.
+#![allow(dead_code)]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
