@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
-use crate::kit::{flag, known_settings, present, read, schema, setting_error, text, timeout};
+use crate::kit::{flag, known_settings, read, schema, setting_error, text, timeout};
 use crate::status::{is_json, refusal};
 
 const SETTINGS: [&str; 8] = [
@@ -51,6 +51,11 @@ const RESERVED: [&str; 9] = [
     "transfer-encoding",
     "upgrade",
 ];
+
+/// Keeps an explicit `null` apart from a missing field.
+fn present<'de, D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Option<Value>, D::Error> {
+    Value::deserialize(d).map(Some)
+}
 
 /// A method of HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]

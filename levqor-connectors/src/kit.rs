@@ -29,11 +29,6 @@ pub(crate) fn read<T: DeserializeOwned>(action: &str, input: &Value) -> Result<T
     })
 }
 
-/// Keeps an explicit `null` apart from a missing field.
-pub(crate) fn present<'de, D: serde::Deserializer<'de>>(d: D) -> std::result::Result<Option<Value>, D::Error> {
-    Value::deserialize(d).map(Some)
-}
-
 /// The time-out of an attempt: what the input asks for, within what the caller gives.
 pub(crate) fn timeout(cx: &Cx, asked: Option<&str>) -> Result<Millis> {
     match asked {

@@ -7,8 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lettre::Message;
 use lettre::address::Envelope;
-use lettre::message::header::{ContentType, HeaderName, HeaderValue};
-use lettre::message::{Attachment as Part, Mailbox, MultiPart, MultiPartKind, SinglePart};
+use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment as Part, Body, Mailbox, MultiPart, MultiPartKind, SinglePart};
 use levqor_core::connector::{Connection, Cx};
 use levqor_core::error::{Error, Result};
 use schemars::JsonSchema;
@@ -239,7 +239,10 @@ fn attachment(file: &Attachment, place: &str) -> Result<SinglePart> {
     let bytes = STANDARD
         .decode(&file.content)
         .map_err(|_| Error::invalid("email.attachment_invalid", "the content is not Base64").at(format!("{place}/content")))?;
-    Ok(Part::new(file.filename.clone()).body(bytes, kind))
+    // Base64 whatever it holds: other encodings would change the line ends of a text.
+    let body = Body::new_with_encoding(bytes, ContentTransferEncoding::Base64);
+    let body = body.map_err(|_| Error::internal("Base64 holds any bytes"))?;
+    Ok(Part::new(file.filename.clone()).body(body, kind))
 }
 
 #[cfg(test)]

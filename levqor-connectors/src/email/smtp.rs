@@ -1,6 +1,7 @@
 //! Handing a mail over (RFC 5321), so that it is always known whether the server may have taken it.
 
 use std::error::Error as _;
+use std::io;
 use std::time::Duration;
 
 use lettre::transport::smtp::Error as SmtpError;
@@ -201,6 +202,21 @@ async fn dialogue(
     Ok(())
 }
 
+/// Whether it is what a TLS handshake fails with; lettre calls it a fault of the connection.
+fn invalid_data(e: &SmtpError) -> bool {
+    let mut cause = e.source();
+    while let Some(this) = cause {
+        if this
+            .downcast_ref::<io::Error>()
+            .is_some_and(|c| c.kind() == io::ErrorKind::InvalidData)
+        {
+            return true;
+        }
+        cause = this.source();
+    }
+    false
+}
+
 impl Server {
     /// An error of the dialogue, none of which has sent the mail. Replies: 4yz may pass later, 5yz will not
     /// (RFC 5321, 4.2.1).
@@ -208,7 +224,7 @@ impl Server {
         let host = &self.host;
         let Some(status) = e.status() else {
             return match step {
-                _ if e.is_tls() => {
+                _ if e.is_tls() || invalid_data(e) => {
                     let cause = e.source().map(|c| shown(&c.to_string(), 200)).unwrap_or_default();
                     let message = format!("no trustworthy TLS connection to the mail server `{host}`: {cause}");
                     Error::unavailable("email.tls", message).retry(false)

@@ -1,0 +1,45 @@
+//! What the connectors say about themselves.
+#![allow(clippy::unwrap_used)]
+
+use levqor_core::connector::{Connector, Registry};
+use serde_json::Value;
+
+/// Every object that a schema describes is closed, or is a map with declared values.
+fn closed(schema: &Value, at: &str) {
+    if let Some(o) = schema.as_object() {
+        if o.contains_key("properties") {
+            assert_eq!(o.get("additionalProperties"), Some(&Value::Bool(false)), "{at} is open");
+        }
+        assert!(!o.contains_key("$ref"), "{at} refers to something");
+        o.iter().for_each(|(k, v)| closed(v, &format!("{at}/{k}")));
+    }
+    if let Some(a) = schema.as_array() {
+        for v in a {
+            closed(v, at);
+        }
+    }
+}
+
+#[test]
+fn every_manifest_is_complete_and_every_schema_closed() {
+    let mut registry = Registry::new();
+    for connector in levqor_connectors::all() {
+        registry.add(connector).unwrap();
+    }
+    assert_eq!(registry.names().collect::<Vec<_>>(), ["email", "http", "webhook"]);
+    for m in registry.manifests() {
+        assert!(!m.title.is_empty() && !m.description.is_empty() && m.docs.is_some());
+        for a in &m.actions {
+            assert!(!a.title.is_empty() && !a.description.is_empty());
+            closed(&a.input, &format!("{}.{} input", m.name, a.name));
+            closed(&a.output, &format!("{}.{} output", m.name, a.name));
+            for schema in [&a.input, &a.output] {
+                assert_eq!(schema["type"], "object", "{schema}");
+            }
+        }
+        let text = serde_json::to_string(m).unwrap();
+        assert_eq!(&serde_json::from_str::<levqor_core::connector::Manifest>(&text).unwrap(), m);
+    }
+    let connectors: Vec<std::sync::Arc<dyn Connector>> = levqor_connectors::all();
+    assert_eq!(connectors.len(), 3);
+}
