@@ -1,9 +1,10 @@
 //! Measuring: time per call, and how long this disk takes to make 4 KiB durable.
 
 use std::fs::OpenOptions;
+use std::future::Future;
 use std::hint::black_box;
 use std::io::{Seek, SeekFrom, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Batches measured; the median of them is reported.
@@ -66,6 +67,39 @@ pub(crate) fn fsync_p50_us(folder: &Path) -> std::io::Result<f64> {
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// Runs a section that waits, on as many threads as a host would have here.
+pub(crate) fn block_on<T>(section: impl Future<Output = levqor::error::Result<T>>) -> Result<T, String> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| format!("no runtime: {e}"))?;
+    runtime.block_on(section).map_err(|e| e.to_string())
+}
+
+/// A folder for databases, beside this program (on the disk whose fsync is measured), removed in the end.
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// A new one.
+    pub(crate) fn new(section: &str) -> levqor::error::Result<Self> {
+        let path = crate::target_folder().join(format!("levqor-bench-{section}-{}", std::process::id()));
+        std::fs::create_dir_all(&path)
+            .map_err(|e| levqor::error::Error::unavailable("bench.no_folder", format!("{}: {e}", path.display())))?;
+        Ok(Folder(path))
+    }
+
+    /// The URL of a SQLite database in it.
+    pub(crate) fn sqlite(&self, name: &str) -> String {
+        format!("sqlite://{}/{name}.db", self.0.display())
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 #[cfg(test)]

@@ -4,8 +4,11 @@
 //! where they replace the earlier rows of their section, and `benches/RESULTS.md` is made from that file.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
 
+mod engine;
 mod ground;
+mod growth;
 mod harness;
+mod noop;
 mod results;
 
 use std::path::{Path, PathBuf};
@@ -14,10 +17,10 @@ use std::process::ExitCode;
 use results::Row;
 
 /// Measures everything in a section.
-type Measure = fn() -> Vec<Row>;
+type Measure = fn() -> Result<Vec<Row>, String>;
 
 /// What is measured, in the order of the report. A new section is a module and a line here.
-const SECTIONS: &[(&str, Measure)] = &[("ground", ground::rows)];
+const SECTIONS: &[(&str, Measure)] = &[("ground", ground::rows), ("engine", engine::rows), ("growth", growth::rows)];
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -47,7 +50,7 @@ fn run(asked: &[String]) -> Result<(), String> {
         if !asked.is_empty() && !asked.iter().any(|name| name == section) {
             continue;
         }
-        let mut rows = measure();
+        let mut rows = measure().map_err(|e| format!("section {section}: {e}"))?;
         for row in &mut rows {
             (*section).clone_into(&mut row.section);
             row.fsync_p50_us = fsync;
@@ -60,7 +63,7 @@ fn run(asked: &[String]) -> Result<(), String> {
 }
 
 /// The folder this program was built into: a disk that builds and tests use too.
-fn target_folder() -> PathBuf {
+pub(crate) fn target_folder() -> PathBuf {
     let program = std::env::current_exe().unwrap_or_default();
     program.parent().map_or_else(std::env::temp_dir, Path::to_path_buf)
 }

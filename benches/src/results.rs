@@ -43,6 +43,15 @@ impl Row {
         }
     }
 
+    /// The same row beside a peer's, with the ratio (above 1 we win).
+    #[must_use]
+    pub(crate) fn beside(mut self, peer: &str, version: &str, ratio: f64) -> Self {
+        self.peer = Some(peer.to_owned());
+        self.peer_version = (!version.is_empty()).then(|| version.to_owned());
+        self.ratio = Some(ratio);
+        self
+    }
+
     /// The row for a terminal.
     pub(crate) fn line(&self) -> String {
         format!(

@@ -68,6 +68,7 @@ impl Connector for Echo {
         if input.get("hang").is_some() {
             std::future::pending::<()>().await;
         }
+        assert!(input.get("panic").is_none(), "it was told to panic");
         Ok(Output::new(input.clone()))
     }
 }
@@ -309,5 +310,37 @@ async fn a_stopped_worker_gives_its_work_back_and_waits_are_slept_elsewhere() {
         let job = engine.jobs().get(&run.id).await.unwrap();
         assert_eq!((job.state, job.attempt), (JobState::Scheduled, 0));
         assert!(job.run_at > engine.now() + Millis::mins(59));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_panic_fails_its_run_and_nothing_else() {
+    for (backend, _guard) in backends().await {
+        let (engine, _) = engine(backend).await;
+        let step = |input: Value| {
+            json!({"version": 1, "name": "p", "credits": {"hold": "10", "base": "1"},
+                "steps": [{"id": "a", "action": "echo.say", "input": input}]})
+        };
+        let bad = engine
+            .pipelines()
+            .submit(RunRequest::new("acme", step(json!({"panic": 1})), json!({})))
+            .await
+            .unwrap();
+        let good = engine
+            .pipelines()
+            .submit(RunRequest::new("acme", step(json!({"fine": 1})), json!({})))
+            .await
+            .unwrap();
+        let report = engine.worker().drain().await.unwrap();
+        assert_eq!((report.done, report.failed), (1, 1));
+        let bad = engine.pipelines().status(&bad.id).await.unwrap();
+        assert_eq!(bad.state, JobState::Dead);
+        assert_eq!(bad.error.unwrap()["code"], "internal");
+        assert_eq!(engine.pipelines().status(&good.id).await.unwrap().state, JobState::Done);
+        let balance = engine.credits().balance("acme").await.unwrap();
+        assert_eq!(
+            (balance.posted.to_string(), balance.held.to_string()),
+            ("99".into(), "0".into())
+        );
     }
 }

@@ -1,15 +1,17 @@
 use std::collections::HashMap;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::pipelines::HANDLER;
 use super::{Engine, RunEvent};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::jobs::{Beat, Finish, Job, JobState, Lease, LeaseState, QueueAnswer, QueueOp};
 use crate::store::{Answer, Batch, topic};
 use crate::types::{JobId, Millis, Tenant, WorkerId};
@@ -280,7 +282,7 @@ async fn attend(engine: Engine, job: Arc<Job>, mut orders: watch::Receiver<Order
         ..engine
     };
     let finish = tokio::select! {
-        finish = perform(&engine, &job) => finish,
+        finish = guarded(perform(&engine, &job), &job) => finish,
         order = ordered(&mut orders) => match order {
             Order::Cancel => Ok(Finish::Cancelled),
             Order::Release => Ok(Finish::Released),
@@ -294,6 +296,24 @@ async fn attend(engine: Engine, job: Arc<Job>, mut orders: watch::Receiver<Order
             Outcome::Lost
         }
     }
+}
+
+/// A panic in what a job calls fails the job; the worker goes on.
+async fn guarded(work: impl Future<Output = Result<Finish>>, job: &Job) -> Result<Finish> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|panic| {
+        let said = panic
+            .downcast_ref::<&str>()
+            .map(ToString::to_string)
+            .or_else(|| panic.downcast_ref::<String>().cloned());
+        tracing::error!(job = %job.id, panic = said.as_deref().unwrap_or("no message"), "a job panicked");
+        let e = Error::internal("the job panicked; what it panicked with is in the worker's log")
+            .effect_is(Effect::Unknown)
+            .retry(false);
+        Ok(Finish::Failed {
+            error: e.to_json().to_string().into(),
+            retry_at: None,
+        })
+    })
 }
 
 async fn ordered(orders: &mut watch::Receiver<Order>) -> Order {
