@@ -1,7 +1,7 @@
 use std::sync::Arc;
 
 use super::book::{Booking, account, book, system};
-use super::due::{fold, refresh};
+use super::due::{fold, refresh, refresh_without};
 use super::hold::{change, close, draw, open_hold, slices_of, still_open};
 use super::{Account, Category, Grant, Hold, HoldState, LedgerAnswer, LedgerOp, LedgerRows, NewGrant, Overage, Slice};
 use crate::error::{Error, Result};
@@ -34,7 +34,7 @@ pub fn apply(rows: &mut LedgerRows, tenant: &Tenant, op: &LedgerOp, now: Millis,
         LedgerOp::Release { hold } => {
             let (mut account, hold) = of_hold(rows, tenant, hold, now, stripe)?;
             close(rows, &mut account, &hold, HoldState::Released, now, now, stripe)?;
-            refresh(rows, &mut account)?;
+            refresh_without(rows, &mut account, &hold)?;
             finish(rows, account, hold.id.as_str(), hold.open, false)
         }
         LedgerOp::Extend { hold, until } => {
@@ -78,8 +78,7 @@ pub fn wants(rows: &mut LedgerRows, tenant: &Tenant, op: &LedgerOp) {
         | LedgerOp::Fold { owner } => {
             let key = (tenant.clone(), owner.clone());
             rows.accounts.want(key.clone());
-            rows.grants.want_group(key.clone());
-            rows.holds.want_group(key);
+            rows.grants.want_group(key);
         }
         LedgerOp::Capture { hold, .. } | LedgerOp::Release { hold } | LedgerOp::Extend { hold, .. } => {
             rows.holds.want((hold.clone(),));
@@ -339,7 +338,7 @@ fn capture(
     }
     if last || hold.open == MicroCredits::ZERO {
         close(rows, &mut account, &hold, HoldState::Captured, now, now, stripe)?;
-        refresh(rows, &mut account)?;
+        refresh_without(rows, &mut account, &hold)?;
     } else {
         hold.state = HoldState::Open;
         rows.holds.put(hold)?;

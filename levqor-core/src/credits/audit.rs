@@ -1,10 +1,10 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
 use super::book::link;
 use super::{HoldState, LedgerRows};
-use crate::types::{MicroCredits, TxnId};
+use crate::types::{MicroCredits, Tenant, TxnId};
 
 /// What an audit found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -53,6 +53,10 @@ pub fn audit(rows: &LedgerRows) -> AuditReport {
                 .violations
                 .push(wrong("conservation", txn, format!("its entries sum to {sum} instead of 0")));
         }
+    }
+    let mut held: HashMap<(&Tenant, &str), i64> = HashMap::new();
+    for hold in rows.holds.iter().filter(|h| h.state == HoldState::Open) {
+        *held.entry((&hold.tenant, &hold.owner)).or_default() += hold.open.0;
     }
     for account in rows.accounts.iter() {
         report.accounts += 1;
@@ -106,7 +110,7 @@ pub fn audit(rows: &LedgerRows) -> AuditReport {
             );
             report.violations.push(wrong("grants", &account.owner, message));
         }
-        let held: i64 = rows.holds.peek_group(&key).map(|h| h.open.0).sum();
+        let held = held.get(&(&account.tenant, &*account.owner)).copied().unwrap_or_default();
         if held != account.held.0 {
             report.violations.push(wrong(
                 "holds",

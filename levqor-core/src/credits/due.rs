@@ -1,7 +1,5 @@
 //! What runs out by the clock.
 
-use std::sync::Arc;
-
 use super::book::{Booking, book, system};
 use super::hold::close;
 use super::{Account, Grant, Hold, HoldState, LedgerRows};
@@ -14,12 +12,14 @@ pub(super) fn fold(rows: &mut LedgerRows, account: &mut Account, now: Millis, st
     if account.next_due.is_none_or(|due| due > now) {
         return Ok(());
     }
+    let key = (account.tenant.clone(), account.owner.clone());
     loop {
-        let (holds, grants) = open(rows, account)?;
-        let hold = holds
-            .iter()
-            .filter(|h| h.expires_at.is_some_and(|at| at <= now))
-            .min_by_key(|h| (h.expires_at, h.opened_at, h.id.clone()));
+        let hold = rows
+            .holds
+            .first(&key, 1, i64::MAX)?
+            .pop()
+            .filter(|h| h.expires_at.is_some_and(|at| at <= now));
+        let grants = rows.grants.group(&key)?;
         let grant = grants
             .iter()
             .filter(|g| !g.expired && g.expires_at.is_some_and(|at| at <= now))
@@ -27,7 +27,7 @@ pub(super) fn fold(rows: &mut LedgerRows, account: &mut Account, now: Millis, st
         match (hold, grant) {
             (Some(h), g) if g.is_none_or(|g| h.expires_at <= g.expires_at) => {
                 let at = h.expires_at.unwrap_or(now);
-                close(rows, account, h, HoldState::Expired, at, now, stripe)?;
+                close(rows, account, &h, HoldState::Expired, at, now, stripe)?;
             }
             (_, Some(g)) => expire(rows, account, g, now, stripe)?,
             _ => break,
@@ -36,24 +36,22 @@ pub(super) fn fold(rows: &mut LedgerRows, account: &mut Account, now: Millis, st
     refresh(rows, account)
 }
 
-/// Brings `next_due` up to date with the open grants and holds.
+/// Brings `next_due` up to date with the live grants and the first hold that runs out.
 pub(super) fn refresh(rows: &mut LedgerRows, account: &mut Account) -> Step<()> {
-    let (holds, grants) = open(rows, account)?;
-    let holds = holds.iter().filter_map(|h| h.expires_at);
-    account.next_due = grants
-        .iter()
-        .filter(|g| !g.expired)
-        .filter_map(|g| g.expires_at)
-        .chain(holds)
-        .min();
+    let key = (account.tenant.clone(), account.owner.clone());
+    let hold = rows.holds.first(&key, 1, i64::MAX)?.pop().and_then(|h| h.expires_at);
+    let grants = rows.grants.group(&key)?;
+    let grant = grants.iter().filter(|g| !g.expired).filter_map(|g| g.expires_at).min();
+    account.next_due = hold.into_iter().chain(grant).min();
     Ok(())
 }
 
-type Open = (Vec<Arc<Hold>>, Vec<Arc<Grant>>);
-
-pub(super) fn open(rows: &mut LedgerRows, account: &Account) -> Step<Open> {
-    let key = (account.tenant.clone(), account.owner.clone());
-    Ok((rows.holds.group(&key)?, rows.grants.group(&key)?))
+/// The same after a hold was closed, which matters only if it was the next to run out.
+pub(super) fn refresh_without(rows: &mut LedgerRows, account: &mut Account, closed: &Hold) -> Step<()> {
+    if closed.expires_at.is_some() && closed.expires_at == account.next_due {
+        refresh(rows, account)?;
+    }
+    Ok(())
 }
 
 /// A grant runs out: what no hold reserves is breakage; the held part stays until its hold closes.

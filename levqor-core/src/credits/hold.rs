@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::due::{breakage, open};
+use super::due::breakage;
 use super::{Account, Drawn, Grant, Hold, HoldState, LedgerRows, Slice};
 use crate::error::{Error, ErrorKind};
 use crate::table::Step;
@@ -11,7 +11,7 @@ use crate::types::{GrantId, HoldId, MicroCredits, Millis};
 /// Picks what an amount is drawn from: live grants in the order of drawing, then the overdraft.
 /// Nothing is changed.
 pub(super) fn draw(rows: &mut LedgerRows, account: &Account, amount: MicroCredits, now: Millis) -> Step<Vec<Drawn>> {
-    let (_, grants) = open(rows, account)?;
+    let grants = rows.grants.group(&(account.tenant.clone(), account.owner.clone()))?;
     let mut live: Vec<&Arc<Grant>> = grants
         .iter()
         .filter(|g| !g.expired && g.effective_at <= now && g.held < g.remaining)

@@ -110,8 +110,9 @@ row! {
         closed_at: Option<Millis>;
     }
     key(id: HoldId)
-    group(tenant: Tenant, owner: Arc<str>) when |h| h.state == HoldState::Open;
-    open "state = 'open'";
+    group(tenant: Tenant, owner: Arc<str>) when |h| h.state == HoldState::Open && h.expires_at.is_some();
+    open "state = 'open' AND expires_at IS NOT NULL";
+    rank expires_at;
     lock false
 }
 
@@ -267,7 +268,8 @@ pub const DDL: &[&str] = &[
         expires_at BIGINT,
         closed_at BIGINT
     )",
-    "CREATE INDEX levqor_hold_open ON levqor_hold (tenant, owner) WHERE state = 'open'",
+    "CREATE INDEX levqor_hold_due ON levqor_hold (tenant, owner, expires_at, id)
+        WHERE state = 'open' AND expires_at IS NOT NULL",
     "CREATE TABLE levqor_slice (
         parent TEXT NOT NULL,
         ord BIGINT NOT NULL,

@@ -17,8 +17,7 @@ pub(super) async fn load(rows: &mut Rows, conn: &mut dyn Conn, dialect: Dialect)
             .iter()
             .for_each(|h| rows.ledger.accounts.want((h.tenant.clone(), h.owner.clone())));
     }
-    holds.keys.into_iter().for_each(|k| rows.ledger.holds.want(k));
-    holds.groups.into_iter().for_each(|g| rows.ledger.holds.want_group(g));
+    rows.ledger.holds.want_again(holds);
 
     let mut any = false;
     crate::each_table!(rows, |t| any |= table(t, conn, dialect).await?);
