@@ -11,9 +11,10 @@ use levqor_core::connector::{Action, Connector, Cx, Idempotency, Manifest, Outpu
 use levqor_core::engine::{Engine, GrantOptions, RunRequest};
 use levqor_core::error::{Error, Result};
 use levqor_core::jobs::JobState;
-use levqor_core::limits::Quota;
-use levqor_core::store::Page;
-use levqor_core::types::{MicroCredits, Millis};
+use levqor_core::layers::Layer;
+use levqor_core::limits::{Ask, Decision, Limits, Quota};
+use levqor_core::store::{Batch, Page, Reads, Receipt, Store, StoreInfo, Wakes};
+use levqor_core::types::{MicroCredits, Millis, Tenant};
 use serde_json::{Value, json};
 
 /// A connector that echoes, and fails where it is told to.
@@ -343,4 +344,61 @@ async fn a_panic_fails_its_run_and_nothing_else() {
             ("99".into(), "0".into())
         );
     }
+}
+
+/// Counts what passes it on the planes of the store and the limits.
+#[derive(Default)]
+struct Counting(Arc<AtomicUsize>, Arc<AtomicUsize>);
+
+struct CountedStore(Arc<dyn Store>, Arc<AtomicUsize>);
+struct CountedLimits(Arc<dyn Limits>, Arc<AtomicUsize>);
+
+impl Layer for Counting {
+    fn store(&self, inner: Arc<dyn Store>) -> Arc<dyn Store> {
+        Arc::new(CountedStore(inner, self.0.clone()))
+    }
+
+    fn limits(&self, inner: Arc<dyn Limits>) -> Arc<dyn Limits> {
+        Arc::new(CountedLimits(inner, self.1.clone()))
+    }
+}
+
+#[async_trait]
+impl Store for CountedStore {
+    async fn commit(&self, batch: Batch) -> Result<Receipt> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.commit(batch).await
+    }
+
+    fn reads(&self) -> Reads {
+        self.0.reads()
+    }
+
+    async fn wakes(&self, topic: &str) -> Result<Box<dyn Wakes>> {
+        self.0.wakes(topic).await
+    }
+
+    fn info(&self) -> StoreInfo {
+        self.0.info()
+    }
+}
+
+#[async_trait]
+impl Limits for CountedLimits {
+    async fn take(&self, tenant: &Tenant, asks: &[Ask], now: Millis) -> Result<Decision> {
+        self.1.fetch_add(1, Ordering::SeqCst);
+        self.0.take(tenant, asks, now).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_layer_stands_around_the_store_and_the_limits() {
+    let layer = Arc::new(Counting::default());
+    let engine = Engine::builder(Backend::memory()).layer(layer.clone()).build().unwrap();
+    let grant = MicroCredits::credits(1).unwrap();
+    engine.credits().grant("acme", grant, GrantOptions::default(), None).await.unwrap();
+    let ask = Ask::new("calls", "acme", Quota::per_minute(1));
+    assert!(engine.limit(std::slice::from_ref(&ask)).await.unwrap().admitted);
+    assert!(!engine.limit(&[ask]).await.unwrap().admitted);
+    assert_eq!((layer.0.load(Ordering::SeqCst), layer.1.load(Ordering::SeqCst)), (1, 2));
 }

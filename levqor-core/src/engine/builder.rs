@@ -96,7 +96,8 @@ impl Builder {
         self
     }
 
-    /// Puts a layer around every connector and the network; the last one added is the outermost.
+    /// Puts a layer around the store, the limits, every connector and the network; the last one added is
+    /// the outermost.
     #[must_use]
     pub fn layer(mut self, layer: Arc<dyn Layer>) -> Self {
         self.layers.push(layer);
@@ -158,8 +159,13 @@ impl Builder {
         }
         let transport = self.layers.iter().fold(self.transport, |inner, layer| layer.transport(inner));
         let catalog = catalog.with_connections(self.connections.keys().cloned());
+        let backend = self.layers.iter().fold(self.backend, |inner, layer| Backend {
+            store: layer.store(inner.store),
+            limits: layer.limits(inner.limits),
+            ..inner
+        });
         let inner = Inner {
-            backend: self.backend,
+            backend,
             clock,
             transport,
             registry,

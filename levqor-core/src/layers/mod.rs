@@ -36,6 +36,8 @@ use serde_json::Value;
 
 use crate::connector::{Connector, Cx, Manifest, Output};
 use crate::error::Result;
+use crate::limits::Limits;
+use crate::store::Store;
 use crate::transport::Transport;
 
 pub use breaker::Breakers;
@@ -45,6 +47,16 @@ pub use redact::Redactor;
 
 /// One identity hook per plane; a layer overrides the planes that it changes.
 pub trait Layer: Send + Sync + 'static {
+    /// Wraps the store.
+    fn store(&self, inner: Arc<dyn Store>) -> Arc<dyn Store> {
+        inner
+    }
+
+    /// Wraps the limits.
+    fn limits(&self, inner: Arc<dyn Limits>) -> Arc<dyn Limits> {
+        inner
+    }
+
     /// Wraps a connector.
     fn connector(&self, inner: Arc<dyn Connector>) -> Arc<dyn Connector> {
         inner
