@@ -8,6 +8,7 @@ use levqor::types::{JobId, MicroCredits};
 use crate::harness::ns_per_call;
 use crate::results::Row;
 
+#[allow(clippy::unnecessary_wraps, reason = "every section may fail")]
 pub(crate) fn rows() -> Result<Vec<Row>, String> {
     let now = SystemClock::machine();
     Ok(vec![

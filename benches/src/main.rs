@@ -3,6 +3,7 @@
 //! A section is a module with a name and a function that returns [`Row`]s. Rows go to `benches/results.json`,
 //! where they replace the earlier rows of their section, and `benches/RESULTS.md` is made from that file.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
+#![allow(clippy::cast_precision_loss, reason = "counts that are measured are small")]
 
 mod engine;
 mod ground;

@@ -5,7 +5,6 @@ use levqor_core::error::{Error, ErrorKind, Result};
 use levqor_core::types::{Millis, parse_duration};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 

@@ -104,7 +104,7 @@ async fn no_secret_is_shown_by_success_or_failure() {
         )
     })
     .await;
-    let options = StackOptions::default();
+    let options = StackOptions::new(std::sync::Arc::new(levqor_core::backend::memory::MemoryLimits::new()));
     let layered = |c: Arc<dyn Connector>| stack(c, &options);
     let (http, webhook, email) = (
         layered(Arc::new(Http::new())),

@@ -396,7 +396,11 @@ async fn a_layer_stands_around_the_store_and_the_limits() {
     let layer = Arc::new(Counting::default());
     let engine = Engine::builder(Backend::memory()).layer(layer.clone()).build().unwrap();
     let grant = MicroCredits::credits(1).unwrap();
-    engine.credits().grant("acme", grant, GrantOptions::default(), None).await.unwrap();
+    engine
+        .credits()
+        .grant("acme", grant, GrantOptions::default(), None)
+        .await
+        .unwrap();
     let ask = Ask::new("calls", "acme", Quota::per_minute(1));
     assert!(engine.limit(std::slice::from_ref(&ask)).await.unwrap().admitted);
     assert!(!engine.limit(&[ask]).await.unwrap().admitted);

@@ -167,6 +167,6 @@ pub fn connected(cx: &Cx, settings: Value) -> Cx {
 
 /// A connector with all layers.
 pub fn stacked(connector: impl Connector) -> (Arc<dyn Connector>, StackOptions) {
-    let options = StackOptions::default();
+    let options = StackOptions::new(std::sync::Arc::new(levqor_core::backend::memory::MemoryLimits::new()));
     (stack(Arc::new(connector), &options), options)
 }

@@ -144,7 +144,12 @@ impl Builder {
             Arc::new(clock)
         });
         let mut registry = Registry::new();
-        let shared = StackOptions::default();
+        let backend = self.layers.iter().fold(self.backend, |inner, layer| Backend {
+            store: layer.store(inner.store),
+            limits: layer.limits(inner.limits),
+            ..inner
+        });
+        let shared = StackOptions::new(backend.limits.clone());
         let mut catalog = Catalog::new();
         for connector in self.connectors {
             let connector = self
@@ -159,11 +164,6 @@ impl Builder {
         }
         let transport = self.layers.iter().fold(self.transport, |inner, layer| layer.transport(inner));
         let catalog = catalog.with_connections(self.connections.keys().cloned());
-        let backend = self.layers.iter().fold(self.backend, |inner, layer| Backend {
-            store: layer.store(inner.store),
-            limits: layer.limits(inner.limits),
-            ..inner
-        });
         let inner = Inner {
             backend,
             clock,

@@ -1,79 +1,26 @@
 //! The provider's rate limit, kept before the provider has to say 429.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use async_trait::async_trait;
 use serde_json::Value;
 
 use super::{Around, Layer, Layered, account};
 use crate::connector::{Budget, Connector, Cx, Output};
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{Millis, Tenant};
+use crate::limits::{Ask, Limits, Quota};
+use crate::types::Millis;
 
 /// The code of a refusal by the budget layer.
 pub const EXCEEDED: &str = "connector.budget_exceeded";
-
-/// One budget that a call draws on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draw {
-    /// What is counted: whose connection to what.
-    pub key: String,
-    /// How much there is.
-    pub budget: Budget,
-}
-
-/// Where budgets are counted: in this process by [`LocalGate`], over all processes by the engine's limits.
-#[async_trait]
-pub trait Gate: Send + Sync + 'static {
-    /// Draws one call on every budget in one step, or on none. `None` if it may go on, else how long until the
-    /// same call would pass.
-    async fn draw(&self, tenant: &Tenant, draws: &[Draw], now: Millis) -> Result<Option<Millis>>;
-}
-
-/// Budgets counted in this process, by GCRA (ITU-T I.371): `calls` at once, then one every `per / calls`.
-#[derive(Debug, Default)]
-pub struct LocalGate {
-    /// Key to theoretical arrival time, in microseconds.
-    arrivals: Mutex<HashMap<(Tenant, String), i64>>,
-}
-
-/// Keys that are remembered before those that are as good as new are forgotten.
-const MANY: usize = 10_000;
-
-#[async_trait]
-impl Gate for LocalGate {
-    async fn draw(&self, tenant: &Tenant, draws: &[Draw], now: Millis) -> Result<Option<Millis>> {
-        let now = now.0.saturating_mul(1_000);
-        let mut arrivals = self.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-        if arrivals.len() > MANY {
-            arrivals.retain(|_, at| *at > now);
-        }
-        let mut wait = 0;
-        let mut after = Vec::with_capacity(draws.len());
-        for draw in draws {
-            let per = draw.budget.per.0.max(1).saturating_mul(1_000);
-            let step = (per + i64::from(draw.budget.calls.max(1)) - 1) / i64::from(draw.budget.calls.max(1));
-            let key = (tenant.clone(), draw.key.clone());
-            let next = arrivals.get(&key).copied().unwrap_or(now).max(now).saturating_add(step);
-            wait = wait.max(next.saturating_sub(per).saturating_sub(now));
-            after.push((key, next));
-        }
-        if wait > 0 {
-            return Ok(Some(Millis((wait + 999) / 1_000)));
-        }
-        arrivals.extend(after);
-        Ok(None)
-    }
-}
 
 /// Draws every attempt on the budgets of the connector's manifest, one count per tenant and connection (and per
 /// [destination](Connector::destination) where the budget says `host`).
 ///
 /// If there is no room it waits up to [`Cx::max_sleep`]; a longer wait is refused with
-/// `connector.budget_exceeded` and its `retry_after`.
+/// `connector.budget_exceeded` and its `retry_after`. Budgets are counted where the engine's limits are: over
+/// all processes, if those are shared.
 #[derive(Clone)]
-pub struct BudgetLayer(pub Arc<dyn Gate>);
+pub struct BudgetLayer(pub Arc<dyn Limits>);
 
 impl Layer for BudgetLayer {
     fn connector(&self, inner: Arc<dyn Connector>) -> Arc<dyn Connector> {
@@ -94,14 +41,12 @@ impl Around for BudgetLayer {
 impl BudgetLayer {
     async fn wait(&self, budgets: &[Budget], inner: &dyn Connector, cx: &Cx, action: &str, input: &Value) -> Result<()> {
         let account = account(inner, cx);
-        let draws: Vec<Draw> = budgets
+        let asks: Vec<Ask> = budgets
             .iter()
             .map(|budget| {
                 let to = (budget.key == "host").then(|| inner.destination(cx, action, input)).flatten();
-                Draw {
-                    key: format!("{account}/{}/{}/{}", to.unwrap_or_default(), budget.calls, budget.per.0),
-                    budget: budget.clone(),
-                }
+                let key = format!("{account}/{}", to.unwrap_or_default());
+                Ask::new("connector budget", key, Quota::new(budget.calls, budget.per))
             })
             .collect();
         let mut left = cx.max_sleep;
@@ -109,8 +54,11 @@ impl BudgetLayer {
         let (start, clock) = (tokio::time::Instant::now(), cx.clock.now());
         loop {
             let now = clock + Millis::from(start.elapsed());
-            let Some(wait) = self.0.draw(&cx.tenant, &draws, now).await? else {
-                return Ok(());
+            let decision = self.0.take(&cx.tenant, &asks, now).await?;
+            let wait = match decision.retry_after {
+                _ if decision.admitted => return Ok(()),
+                Some(wait) => wait,
+                None => return decision.admit().map(drop),
             };
             if wait > left {
                 let message = format!("the rate budget of `{}` is used up", inner.manifest().name);
@@ -129,6 +77,7 @@ mod tests {
 
     use super::super::probe::{Probe, cx, with_connection};
     use super::*;
+    use crate::backend::memory::MemoryLimits;
 
     fn budget(calls: u32, seconds: i64, key: &str) -> Budget {
         Budget {
@@ -139,7 +88,7 @@ mod tests {
     }
 
     fn limited(probe: &Probe) -> Arc<dyn Connector> {
-        BudgetLayer(Arc::new(LocalGate::default())).connector(probe.clone().shared())
+        BudgetLayer(Arc::new(MemoryLimits::default())).connector(probe.clone().shared())
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,7 +41,6 @@ use crate::store::Store;
 use crate::transport::Transport;
 
 pub use breaker::Breakers;
-pub use budget::{Gate, LocalGate};
 pub use meter::Meter;
 pub use redact::Redactor;
 
@@ -76,16 +75,16 @@ pub struct StackOptions {
     /// Which other sides are down.
     pub breakers: Arc<Breakers>,
     /// Where the providers' budgets are counted.
-    pub gate: Arc<dyn Gate>,
+    pub limits: Arc<dyn Limits>,
 }
 
-impl Default for StackOptions {
-    /// Everything in this process, with the defaults.
-    fn default() -> Self {
+impl StackOptions {
+    /// A new meter, breakers that are all closed, and budgets that are counted here.
+    pub fn new(limits: Arc<dyn Limits>) -> Self {
         StackOptions {
             meter: Arc::default(),
             breakers: Arc::default(),
-            gate: Arc::new(LocalGate::default()),
+            limits,
         }
     }
 }
@@ -94,7 +93,7 @@ impl Default for StackOptions {
 pub fn stack(connector: Arc<dyn Connector>, options: &StackOptions) -> Arc<dyn Connector> {
     let inside_out: [&dyn Layer; 8] = [
         &timeout::Timeout,
-        &budget::BudgetLayer(Arc::clone(&options.gate)),
+        &budget::BudgetLayer(Arc::clone(&options.limits)),
         &breaker::Breaker(Arc::clone(&options.breakers)),
         &retry::Retry,
         &validate::Validate,
@@ -158,7 +157,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_whole_stack_answers_counts_and_repeats() {
-        let options = StackOptions::default();
+        let options = StackOptions::new(Arc::new(crate::backend::memory::MemoryLimits::new()));
         let probe = Probe::answering([Err(Error::unavailable("x.down", "down")), Ok(json!({"ok": true}))]);
         let stacked = stack(probe.clone().shared(), &options);
         let out = stacked.call(&cx(), "write", &json!({"n": 1})).await.unwrap();
