@@ -131,8 +131,11 @@ impl Worker {
         beat.tick().await;
         let mut stop = std::pin::pin!(stop);
         let mut look = true;
+        let max_crashes = self.engine.inner.options.max_crashes;
         loop {
-            if look && running.len() < self.concurrency {
+            // A job on its last chance gets no new neighbours.
+            let room = running.len() < self.concurrency && !running.values().any(|(job, _)| job.last_chance(max_crashes));
+            if look && room {
                 let free = self.concurrency - running.len();
                 match self.take(&name, free).await {
                     Ok(jobs) => {
@@ -161,7 +164,7 @@ impl Worker {
                     look = true;
                 }
                 _ = beat.tick(), if !running.is_empty() => self.heartbeat(&running).await,
-                woken = any(&mut wakes, self.poll), if running.len() < self.concurrency => {
+                woken = any(&mut wakes, self.poll), if room => {
                     let _: bool = woken;
                     look = true;
                 }
@@ -289,6 +292,11 @@ async fn attend(engine: Engine, job: Arc<Job>, mut orders: watch::Receiver<Order
     };
     match finish {
         Ok(how) => write_end(&engine, &job, how, &mut orders).await,
+        // Nothing is lost but time; whoever takes it next may fare better.
+        Err(e) if e.retryable() => {
+            tracing::warn!(job = %job.id, error = %e, "a job is given back");
+            write_end(&engine, &job, Finish::Released, &mut orders).await
+        }
         Err(e) => {
             tracing::warn!(job = %job.id, error = %e, "a job is left to its lease");
             Outcome::Lost

@@ -14,6 +14,7 @@ mod poison;
 mod process;
 mod random;
 mod restart;
+mod unknown;
 mod world;
 
 /// What a child process does; without its environment, nothing.

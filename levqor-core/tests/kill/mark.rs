@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use levqor_core::connector::{Action, Connector, Cx, Idempotency, Manifest, Output, SideEffect};
-use levqor_core::error::{Error, Result};
+use levqor_core::error::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -119,7 +119,8 @@ impl Connector for Mark {
     async fn call(&self, cx: &Cx, action: &str, input: &Value) -> Result<Output> {
         match action {
             "flaky" if self.failed.lock().unwrap().insert(cx.idempotency_key.clone()) => {
-                return Err(Error::unavailable("mark.flaky", "it fails at first"));
+                // A refusal, so that no circuit opens.
+                return Err(Error::new(ErrorKind::RateLimited, "mark.flaky", "it fails at first"));
             }
             "abort" if input["abort"] == true => std::process::abort(),
             "abort" => tokio::time::sleep(Duration::from_millis(20)).await,
