@@ -58,6 +58,10 @@ enum Outcome {
     Lost,
 }
 
+/// A job and the fence of its lease: what was given back can be leased anew before its end here is noticed.
+type Leased = (JobId, i64);
+type Running = HashMap<Leased, (Arc<Job>, watch::Sender<Order>)>;
+
 impl Worker {
     pub(super) fn new(engine: Engine) -> Self {
         Worker {
@@ -124,8 +128,8 @@ impl Worker {
             wakes.push(self.engine.inner.backend.store.wakes(&topic::queue(queue)).await?);
         }
         let mut report = WorkerReport::default();
-        let mut tasks: JoinSet<(JobId, Outcome)> = JoinSet::new();
-        let mut running: HashMap<JobId, (Arc<Job>, watch::Sender<Order>)> = HashMap::new();
+        let mut tasks: JoinSet<(Leased, Outcome)> = JoinSet::new();
+        let mut running = Running::new();
         let mut beat = tokio::time::interval(self.lease.to_duration() / 3);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         beat.tick().await;
@@ -145,9 +149,10 @@ impl Worker {
                         }
                         for job in jobs {
                             let (order, orders) = watch::channel(Order::Go);
-                            running.insert(job.id.clone(), (job.clone(), order));
+                            let lease = (job.id.clone(), job.fence);
+                            running.insert(lease.clone(), (job.clone(), order));
                             let engine = self.engine.clone();
-                            tasks.spawn(async move { (job.id.clone(), attend(engine, job, orders).await) });
+                            tasks.spawn(async move { (lease, attend(engine, job, orders).await) });
                         }
                     }
                     Err(e) if e.retryable() => {
@@ -208,7 +213,7 @@ impl Worker {
         }
     }
 
-    async fn heartbeat(&self, running: &HashMap<JobId, (Arc<Job>, watch::Sender<Order>)>) {
+    async fn heartbeat(&self, running: &Running) {
         let list: Vec<_> = running.values().collect();
         let beats = list
             .iter()
@@ -245,15 +250,15 @@ impl Worker {
 
 /// Counts how a job ended.
 fn settle(
-    ended: std::result::Result<(JobId, Outcome), tokio::task::JoinError>,
-    running: &mut HashMap<JobId, (Arc<Job>, watch::Sender<Order>)>,
+    ended: std::result::Result<(Leased, Outcome), tokio::task::JoinError>,
+    running: &mut Running,
     report: &mut WorkerReport,
 ) {
-    let Ok((id, outcome)) = ended else {
+    let Ok((lease, outcome)) = ended else {
         tracing::error!("a job's task died; its lease will run out");
         return;
     };
-    running.remove(&id);
+    running.remove(&lease);
     match outcome {
         Outcome::Finished(JobState::Done) => report.done += 1,
         Outcome::Finished(JobState::Cancelled) => report.cancelled += 1,
