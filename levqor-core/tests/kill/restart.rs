@@ -1,14 +1,17 @@
 //! A database server that goes away and comes back.
 
+use std::time::Duration;
+
 use levqor_core::engine::RunRequest;
 use levqor_core::jobs::JobState;
 use levqor_core::testkit::services::Service;
 use levqor_core::testkit::stores::Folder;
 use levqor_core::testkit::{PostgresStop, RunningPostgres};
 use levqor_core::types::Millis;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::{oneshot, watch};
 
+use crate::process::Process;
 use crate::world::{World, submit, worker};
 
 const RUNS: usize = 60;
@@ -49,11 +52,7 @@ async fn heals(server: RunningPostgres) {
         let server = order(server, RunningPostgres::start).await;
         seen.wait_for(|n| *n == RUNS).await.unwrap();
         world.all_ended().await;
-        let view = tenant
-            .pipelines()
-            .wait(&call, std::time::Duration::from_secs(60))
-            .await
-            .unwrap();
+        let view = tenant.pipelines().wait(&call, Duration::from_mins(1)).await.unwrap();
         assert_eq!(view.state, JobState::Done, "{:?}", view.failure());
         stop.send(()).unwrap();
         server
@@ -93,4 +92,31 @@ fn without(world: &World, run: &str) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_killed_and_restarted_server_costs_no_run_anything() {
     heals(Service::postgres()).await;
+}
+
+/// A worker in the middle of a run is told to stop while nobody can be told of it. It does not wait for the server.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_ends_although_its_server_was_killed() {
+    let mut server = Service::postgres();
+    let world = World::over(server.url("postgres"), Folder::new()).await;
+    let mut life = world.life("stopped");
+    (life.grace, life.concurrency) = (Millis(500), 1);
+    let mut child = Process::start(&life);
+    let run = world.step("mark.gate", json!({"gate": "step"})).await;
+    child.expect(&format!("begun {run}")).await;
+
+    server.stop(PostgresStop::Immediate);
+    child.open("step").await;
+    child.signal("TERM").await;
+    // A heartbeat may be waiting for a connection, for five seconds at most.
+    let within = life.grace.to_duration() + Duration::from_secs(1) + Duration::from_secs(5) + Duration::from_secs(1);
+    let report = tokio::time::timeout(within, child.expect("report")).await;
+    let report: Value = serde_json::from_str(&report.expect("it waits for the server")).unwrap();
+    assert_eq!((&report["done"], &report["lost"]), (&json!(0), &json!(1)), "{report}");
+    assert!(child.ended().await.success());
+
+    // Another does it, once there is a server again and the lease has run out.
+    server.start();
+    world.gates.open("step");
+    assert_eq!(world.finish().await.done, 1);
 }

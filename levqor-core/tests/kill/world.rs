@@ -48,7 +48,7 @@ pub async fn engine(url: &str, mark: Arc<Mark>, max_crashes: i64, ahead: Millis)
 
 /// Whether the run of this number has a step that must not be repeated blindly.
 fn careful(number: usize) -> bool {
-    number % 3 == 0
+    number.is_multiple_of(3)
 }
 
 fn pipeline(careful: bool) -> Value {
@@ -209,7 +209,7 @@ impl World {
 
     /// Waits until a run has ended; a minute without that is a failure.
     pub async fn ended(&self, id: &JobId) -> RunView {
-        self.engine.pipelines().wait(id, Duration::from_secs(60)).await.unwrap()
+        self.engine.pipelines().wait(id, Duration::from_mins(1)).await.unwrap()
     }
 
     /// A last worker does all that is left, taking over what the dead ones had.
