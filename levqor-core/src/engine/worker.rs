@@ -15,6 +15,9 @@ use crate::store::{Answer, Batch, topic};
 use crate::types::{JobId, Millis, Tenant, WorkerId};
 use crate::usage::NewUsage;
 
+/// How long after the grace a stopping worker tries to give its jobs back.
+const GIVING_BACK: Duration = Duration::from_millis(700);
+
 /// Takes jobs from queues and does them.
 pub struct Worker {
     engine: Engine,
@@ -111,7 +114,8 @@ impl Worker {
     }
 
     /// Works until `stop` ends; then takes nothing more, lets what runs come to its end within the
-    /// grace, and gives the rest back, unspent, for another worker.
+    /// grace, and gives the rest back, unspent, for another worker. A store that does not answer is not
+    /// waited for: then the rest is left to its leases.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<WorkerReport> {
         self.work(stop, false).await
     }
@@ -163,12 +167,14 @@ impl Worker {
                 }
             }
             tokio::select! {
+                // The wish to stop and the heartbeats come before everything that comes often.
+                biased;
                 () = &mut stop => break,
+                _ = beat.tick(), if !running.is_empty() => self.heartbeat(&running).await,
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                     settle(ended, &mut running, &mut report);
                     look = true;
                 }
-                _ = beat.tick(), if !running.is_empty() => self.heartbeat(&running).await,
                 woken = any(&mut wakes, self.poll), if room => {
                     let _: bool = woken;
                     look = true;
@@ -176,18 +182,27 @@ impl Worker {
             }
         }
         // Draining: what runs may end; then it is given back.
-        let end = tokio::time::sleep(self.grace);
-        tokio::pin!(end);
-        let mut told = false;
-        while !tasks.is_empty() {
-            tokio::select! {
-                Some(ended) = tasks.join_next() => settle(ended, &mut running, &mut report),
-                _ = beat.tick() => self.heartbeat(&running).await,
-                () = &mut end, if !told => {
-                    told = true;
-                    running.values().for_each(|(_, order)| { order.send_replace(Order::Release); });
+        let drained = async {
+            let end = tokio::time::sleep(self.grace);
+            tokio::pin!(end);
+            let mut told = false;
+            while !tasks.is_empty() {
+                tokio::select! {
+                    Some(ended) = tasks.join_next() => settle(ended, &mut running, &mut report),
+                    _ = beat.tick() => self.heartbeat(&running).await,
+                    () = &mut end, if !told => {
+                        told = true;
+                        running.values().for_each(|(_, order)| { order.send_replace(Order::Release); });
+                    }
                 }
             }
+        };
+        if tokio::time::timeout(self.grace + GIVING_BACK, drained).await.is_err() {
+            tracing::warn!(
+                jobs = running.len(),
+                "the store does not answer; these jobs are left to their leases"
+            );
+            report.lost += running.len() as u64;
         }
         Ok(report)
     }
