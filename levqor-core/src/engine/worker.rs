@@ -271,6 +271,8 @@ fn settle(
 ) {
     let Ok((lease, outcome)) = ended else {
         tracing::error!("a job's task died; its lease will run out");
+        // Nobody hears its orders any more: no heartbeat may keep its lease.
+        running.retain(|_, (_, order)| !order.is_closed());
         return;
     };
     running.remove(&lease);

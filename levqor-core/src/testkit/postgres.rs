@@ -21,11 +21,14 @@ while read -r what; do
     else
         kill -"$what" "$server"
         wait "$server"
+        server=
         echo stopped
     fi
 done
-kill -QUIT "$server"
-wait "$server"
+if [ -n "$server" ]; then
+    kill -QUIT "$server"
+    wait "$server"
+fi
 rm -rf "$2"
 "#;
 
