@@ -47,6 +47,8 @@ pub async fn live(life: &Life) {
         for line in std::io::stdin().lock().lines().map_while(Result::ok) {
             gates.open(line.trim_start_matches("open "));
         }
+        // The parent is gone, in whatever way.
+        std::process::exit(1);
     });
     let (submitter, numbers) = (engine.clone(), life.submits.clone());
     tokio::spawn(async move {
