@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use base64::Engine as _;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -546,19 +547,27 @@ impl Run<'_> {
         })
     }
 
+    /// Writes a row; where the store is away, again until it is back: what was done is not known to others before
+    /// that. A lease that was lost meanwhile refuses the row.
     async fn write(&self, row: JournalRow) -> Result<(), Halt> {
         let op = JournalOp {
             job: self.job.id.clone(),
             fence: self.job.fence,
             rows: vec![row.clone()],
         };
-        self.engine
-            .inner
-            .backend
-            .store
-            .commit(self.engine.batch().op(op))
-            .await
-            .map_err(Halt::Lost)?;
+        let mut wait = Duration::from_millis(50);
+        loop {
+            let batch = self.engine.batch().op(op.clone());
+            match self.engine.inner.backend.store.commit(batch).await {
+                Ok(_) => break,
+                Err(e) if e.retryable() => {
+                    tracing::warn!(run = %self.job.id, step = %row.path, error = %e, "a step could not be journaled; trying again");
+                    tokio::time::sleep(wait).await;
+                    wait = (wait * 2).min(Duration::from_secs(2));
+                }
+                Err(e) => return Err(Halt::Lost(e)),
+            }
+        }
         self.engine.emit(RunEvent::Step {
             run: self.job.id.clone(),
             path: row.path.to_string(),

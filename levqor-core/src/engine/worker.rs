@@ -17,6 +17,9 @@ use crate::store::{Answer, Batch, topic};
 use crate::types::{JobId, Millis, Tenant, WorkerId};
 use crate::usage::NewUsage;
 
+/// How long after the grace a stopping worker tries to give its jobs back.
+const GIVING_BACK: Duration = Duration::from_millis(700);
+
 /// Takes jobs from queues and does them.
 pub struct Worker {
     engine: Engine,
@@ -59,6 +62,10 @@ enum Outcome {
     Released,
     Lost,
 }
+
+/// A job and the fence of its lease: what was given back can be leased anew before its end here is noticed.
+type Leased = (JobId, i64);
+type Running = HashMap<Leased, (Arc<Job>, watch::Sender<Order>)>;
 
 impl Worker {
     pub(super) fn new(engine: Engine) -> Self {
@@ -109,7 +116,8 @@ impl Worker {
     }
 
     /// Works until `stop` ends; then takes nothing more, lets what runs come to its end within the
-    /// grace, and gives the rest back, unspent, for another worker.
+    /// grace, and gives the rest back, unspent, for another worker. A store that does not answer is not
+    /// waited for: then the rest is left to its leases.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<WorkerReport> {
         self.work(stop, false).await
     }
@@ -126,15 +134,18 @@ impl Worker {
             wakes.push(self.engine.inner.backend.store.wakes(&topic::queue(queue)).await?);
         }
         let mut report = WorkerReport::default();
-        let mut tasks: JoinSet<(JobId, Outcome)> = JoinSet::new();
-        let mut running: HashMap<JobId, (Arc<Job>, watch::Sender<Order>)> = HashMap::new();
+        let mut tasks: JoinSet<(Leased, Outcome)> = JoinSet::new();
+        let mut running = Running::new();
         let mut beat = tokio::time::interval(self.lease.to_duration() / 3);
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         beat.tick().await;
         let mut stop = std::pin::pin!(stop);
         let mut look = true;
+        let max_crashes = self.engine.inner.options.max_crashes;
         loop {
-            if look && running.len() < self.concurrency {
+            // A job on its last chance gets no new neighbours.
+            let room = running.len() < self.concurrency && !running.values().any(|(job, _)| job.last_chance(max_crashes));
+            if look && room {
                 let free = self.concurrency - running.len();
                 match self.take(&name, free).await {
                     Ok(jobs) => {
@@ -144,9 +155,10 @@ impl Worker {
                         }
                         for job in jobs {
                             let (order, orders) = watch::channel(Order::Go);
-                            running.insert(job.id.clone(), (job.clone(), order));
+                            let lease = (job.id.clone(), job.fence);
+                            running.insert(lease.clone(), (job.clone(), order));
                             let engine = self.engine.clone();
-                            tasks.spawn(async move { (job.id.clone(), attend(engine, job, orders).await) });
+                            tasks.spawn(async move { (lease, attend(engine, job, orders).await) });
                         }
                     }
                     Err(e) if e.retryable() => {
@@ -157,31 +169,42 @@ impl Worker {
                 }
             }
             tokio::select! {
+                // The wish to stop and the heartbeats come before everything that comes often.
+                biased;
                 () = &mut stop => break,
+                _ = beat.tick(), if !running.is_empty() => self.heartbeat(&running).await,
                 Some(ended) = tasks.join_next(), if !tasks.is_empty() => {
                     settle(ended, &mut running, &mut report);
                     look = true;
                 }
-                _ = beat.tick(), if !running.is_empty() => self.heartbeat(&running).await,
-                woken = any(&mut wakes, self.poll), if running.len() < self.concurrency => {
+                woken = any(&mut wakes, self.poll), if room => {
                     let _: bool = woken;
                     look = true;
                 }
             }
         }
         // Draining: what runs may end; then it is given back.
-        let end = tokio::time::sleep(self.grace);
-        tokio::pin!(end);
-        let mut told = false;
-        while !tasks.is_empty() {
-            tokio::select! {
-                Some(ended) = tasks.join_next() => settle(ended, &mut running, &mut report),
-                _ = beat.tick() => self.heartbeat(&running).await,
-                () = &mut end, if !told => {
-                    told = true;
-                    running.values().for_each(|(_, order)| { order.send_replace(Order::Release); });
+        let drained = async {
+            let end = tokio::time::sleep(self.grace);
+            tokio::pin!(end);
+            let mut told = false;
+            while !tasks.is_empty() {
+                tokio::select! {
+                    Some(ended) = tasks.join_next() => settle(ended, &mut running, &mut report),
+                    _ = beat.tick() => self.heartbeat(&running).await,
+                    () = &mut end, if !told => {
+                        told = true;
+                        running.values().for_each(|(_, order)| { order.send_replace(Order::Release); });
+                    }
                 }
             }
+        };
+        if tokio::time::timeout(self.grace + GIVING_BACK, drained).await.is_err() {
+            tracing::warn!(
+                jobs = running.len(),
+                "the store does not answer; these jobs are left to their leases"
+            );
+            report.lost += running.len() as u64;
         }
         Ok(report)
     }
@@ -207,7 +230,7 @@ impl Worker {
         }
     }
 
-    async fn heartbeat(&self, running: &HashMap<JobId, (Arc<Job>, watch::Sender<Order>)>) {
+    async fn heartbeat(&self, running: &Running) {
         let list: Vec<_> = running.values().collect();
         let beats = list
             .iter()
@@ -244,15 +267,17 @@ impl Worker {
 
 /// Counts how a job ended.
 fn settle(
-    ended: std::result::Result<(JobId, Outcome), tokio::task::JoinError>,
-    running: &mut HashMap<JobId, (Arc<Job>, watch::Sender<Order>)>,
+    ended: std::result::Result<(Leased, Outcome), tokio::task::JoinError>,
+    running: &mut Running,
     report: &mut WorkerReport,
 ) {
-    let Ok((id, outcome)) = ended else {
+    let Ok((lease, outcome)) = ended else {
         tracing::error!("a job's task died; its lease will run out");
+        // Nobody hears its orders any more: no heartbeat may keep its lease.
+        running.retain(|_, (_, order)| !order.is_closed());
         return;
     };
-    running.remove(&id);
+    running.remove(&lease);
     match outcome {
         Outcome::Finished(JobState::Done) => report.done += 1,
         Outcome::Finished(JobState::Cancelled) => report.cancelled += 1,
@@ -291,6 +316,11 @@ async fn attend(engine: Engine, job: Arc<Job>, mut orders: watch::Receiver<Order
     };
     match finish {
         Ok(how) => write_end(&engine, &job, how, &mut orders).await,
+        // Nothing is lost but time; whoever takes it next may fare better.
+        Err(e) if e.retryable() => {
+            tracing::warn!(job = %job.id, error = %e, "a job is given back");
+            write_end(&engine, &job, Finish::Released, &mut orders).await
+        }
         Err(e) => {
             tracing::warn!(job = %job.id, error = %e, "a job is left to its lease");
             Outcome::Lost

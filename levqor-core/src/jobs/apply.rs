@@ -200,6 +200,10 @@ fn lease(rows: &mut QueueRows, ask: &Lease, now: Millis, ended: &mut Vec<Ended>)
             put(rows, job.moved(JobState::Ready, now))?;
         }
         for job in rows.first(&of(JobState::Ready), ask.max - taken.len(), i64::MAX)? {
+            let alone = job.last_chance(ask.max_crashes);
+            if alone && !taken.is_empty() {
+                return Ok(QueueAnswer::Leased(taken));
+            }
             let mut job = job.moved(JobState::Leased, now);
             job.attempt += 1;
             job.fence += 1;
@@ -207,6 +211,9 @@ fn lease(rows: &mut QueueRows, ask: &Lease, now: Millis, ended: &mut Vec<Ended>)
             job.lease_until = Some(now + ask.lease);
             job.started_at = job.started_at.or(Some(now));
             taken.push(put(rows, job)?);
+            if alone {
+                return Ok(QueueAnswer::Leased(taken));
+            }
         }
         if taken.len() == ask.max {
             break;

@@ -108,3 +108,16 @@ pub fn journal(jobs: &mut QueueRows, rows: &mut Table<JournalRow>, op: &JournalO
     }
     Ok(())
 }
+
+/// Whoever takes a run up again has looked at the other side: a call that was cut off may be made again.
+pub fn reopen(rows: &mut Table<JournalRow>, job: &JobId) -> Step<()> {
+    for row in rows.group(&(job.clone(),))? {
+        if row.status == StepStatus::Intent {
+            rows.put(JournalRow {
+                status: StepStatus::Retrying,
+                ..(*row).clone()
+            })?;
+        }
+    }
+    Ok(())
+}

@@ -21,6 +21,6 @@ pub mod retry;
 mod row;
 
 pub use apply::{QueueRows, apply, wants};
-pub use journal::{JournalOp, JournalRow, StepStatus, journal};
+pub use journal::{JournalOp, JournalRow, StepStatus, journal, reopen};
 pub use op::{Beat, Capture, Ended, Finish, Lease, LeaseState, NewJob, QueueAnswer, QueueOp};
 pub use row::{DDL, Job, JobState};

@@ -115,6 +115,12 @@ impl Job {
         }
     }
 
+    /// Whether one more crash makes the job poison. It is then given to a worker alone, so that it does not
+    /// die for what a neighbour does: what crashed beside it comes back beside it.
+    pub fn last_chance(&self, max_crashes: i64) -> bool {
+        self.crashes > 0 && self.crashes + 1 >= max_crashes
+    }
+
     /// The job in another state, with everything that follows from it.
     pub(super) fn moved(&self, state: JobState, now: Millis) -> Job {
         let mut job = self.clone();

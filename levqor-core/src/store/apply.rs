@@ -160,6 +160,9 @@ fn one(rows: &mut Rows, batch: &Batch, op: &Op, stripe: u16, wakes: &mut Vec<Str
             let mut ended = Vec::new();
             let mut answer = jobs::apply(&mut rows.jobs, &batch.tenant, op, batch.now, &mut ended)?;
             settle_holds(rows, &ended, batch.now, stripe)?;
+            if let QueueOp::Redrive { job, .. } = op {
+                jobs::reopen(&mut rows.journal, job)?;
+            }
             wakes.extend(ended.iter().map(|end| topic::job(&end.job)));
             if let QueueAnswer::Job(job) = &mut answer
                 && let Some(settled) = rows.jobs.get(&(job.id.clone(),))?

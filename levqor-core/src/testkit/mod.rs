@@ -8,4 +8,4 @@ mod postgres;
 pub mod services;
 pub mod stores;
 
-pub use postgres::RunningPostgres;
+pub use postgres::{PostgresStop, RunningPostgres};

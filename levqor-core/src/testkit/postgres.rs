@@ -1,6 +1,6 @@
 //! A private Postgres server.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -9,29 +9,83 @@ use std::time::{Duration, Instant};
 use super::services::{Service, free_port};
 use crate::types::random_bytes;
 
-/// Runs the server until its own standard input ends, that is until whoever started it has stopped it
-/// or has died in whatever way; then removes the folder.
+/// Starts and stops the server as the lines of its standard input say, until they end, that is until whoever
+/// started it has stopped it or has died in whatever way; then removes the folder. Says when the server has stopped.
 const SUPERVISOR: &str = r#"
-"$1/postgres" -D "$2/data" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-    -c fsync=off -c max_connections=300 -c shared_buffers=32MB >"$2/log" 2>&1 </dev/null &
-server=$!
-cat >/dev/null
-kill -QUIT "$server"
-wait "$server"
+server=
+while read -r what; do
+    if [ "$what" = start ]; then
+        "$1/postgres" -D "$2/data" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
+            -c fsync=off -c max_connections=300 -c shared_buffers=32MB >"$2/log" 2>&1 </dev/null &
+        server=$!
+    else
+        kill -"$what" "$server"
+        wait "$server"
+        server=
+        echo stopped
+    fi
+done
+if [ -n "$server" ]; then
+    kill -QUIT "$server"
+    wait "$server"
+fi
 rm -rf "$2"
 "#;
+
+/// How a server is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostgresStop {
+    /// In order: transactions are rolled back, connections are told and closed.
+    Fast,
+    /// At once, as if it had crashed; it recovers when it is started.
+    Immediate,
+}
 
 /// A Postgres server of this test process. Stopped and cleaned up when dropped, and also when the process dies.
 #[derive(Debug)]
 pub struct RunningPostgres {
     supervisor: Child,
     port: u16,
+    bin: PathBuf,
+    dir: PathBuf,
 }
 
 impl RunningPostgres {
     /// The address of one of its databases; `postgres` is always there.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://levqor@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Stops the server and waits until it is gone. What was committed is kept.
+    ///
+    /// # Panics
+    /// If it runs no more.
+    pub fn stop(&mut self, how: PostgresStop) {
+        self.order(match how {
+            PostgresStop::Fast => "INT",
+            PostgresStop::Immediate => "QUIT",
+        });
+        let mut said = [0; b"stopped\n".len()];
+        let heard = self.supervisor.stdout.as_mut().map(|out| out.read_exact(&mut said));
+        assert!(matches!(heard, Some(Ok(()))), "postgres did not stop");
+    }
+
+    /// Starts the stopped server again, at the same address, and waits until it takes connections.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn start(&mut self) {
+        self.order("start");
+        assert!(self.answers(), "postgres did not come up again on port {}", self.port);
+    }
+
+    fn order(&mut self, line: &str) {
+        let written = self
+            .supervisor
+            .stdin
+            .as_mut()
+            .map(|to| to.write_all(format!("{line}\n").as_bytes()));
+        assert!(matches!(written, Some(Ok(()))), "postgres was given up already");
     }
 }
 
@@ -77,8 +131,11 @@ impl Service {
             let mut server = RunningPostgres {
                 supervisor: supervise(user.as_deref(), &bin, &dir, port),
                 port,
+                bin: bin.clone(),
+                dir: dir.clone(),
             };
-            if server.answers(&bin, &dir) {
+            server.order("start");
+            if server.answers() {
                 return server;
             }
             // Somebody else took the port in between.
@@ -93,16 +150,16 @@ impl Service {
 
 impl RunningPostgres {
     /// Waits until it takes connections; false if it gives up, or does not within thirty seconds.
-    fn answers(&mut self, bin: &Path, dir: &Path) -> bool {
+    fn answers(&self) -> bool {
         let until = Instant::now() + Duration::from_secs(30);
         while Instant::now() < until {
-            let asked = Command::new(bin.join("pg_isready"))
+            let asked = Command::new(self.bin.join("pg_isready"))
                 .args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()])
                 .status();
             if asked.is_ok_and(|s| s.success()) {
                 return true;
             }
-            if std::fs::read_to_string(dir.join("log"))
+            if std::fs::read_to_string(self.dir.join("log"))
                 .is_ok_and(|log| log.contains("FATAL:  could not create any TCP/IP sockets"))
             {
                 return false;
@@ -120,7 +177,7 @@ fn supervise(user: Option<&str>, bin: &Path, dir: &Path, port: u16) -> Child {
         .arg(dir)
         .arg(port.to_string())
         .stdin(Stdio::piped())
-        .stdout(Stdio::null())
+        .stdout(Stdio::piped())
         .stderr(Stdio::null())
         // A Ctrl-C is for the test; the server goes with it.
         .process_group(0)

@@ -122,6 +122,23 @@ pub async fn sixty_jobs_of_sixty_accounts_die_in_one_commit(s: &Stores) {
     sound(store).await;
 }
 
+/// What crashed together comes back together, but the last time each comes alone: only what crashes by itself is poison.
+pub async fn a_job_on_its_last_chance_is_leased_alone(s: &Stores) {
+    let store = &s.first;
+    for _ in 0..3 {
+        must(store, at(0), enqueue(&job("q"))).await;
+    }
+    assert_eq!(lease(store, at(0), "q", 10).await.len(), 3);
+    must(store, at(1), enqueue(&job("q"))).await;
+    assert_eq!(lease(store, at(MINUTE), "q", 3).await.len(), 3);
+    for _ in 0..3 {
+        let job = lease_one(store, at(2 * MINUTE), "q").await;
+        assert_eq!(job.crashes, 2);
+        must(store, at(2 * MINUTE), finish(&job, done(None))).await;
+    }
+    assert_eq!(lease_one(store, at(2 * MINUTE), "q").await.crashes, 0);
+}
+
 /// As long as they come.
 pub async fn heartbeats_keep_a_lease(s: &Stores) {
     let store = &s.first;

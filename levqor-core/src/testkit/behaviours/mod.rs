@@ -53,6 +53,7 @@ macro_rules! conformance {
             leases::a_lease_that_ran_out_gives_the_job_to_another,
             leases::a_job_that_kills_its_workers_is_dead_and_its_hold_free,
             leases::sixty_jobs_of_sixty_accounts_die_in_one_commit,
+            leases::a_job_on_its_last_chance_is_leased_alone,
             leases::heartbeats_keep_a_lease,
             leases::many_queues_are_served_in_their_order,
             leases::two_stores_lease_every_job_once,
