@@ -38,7 +38,7 @@ impl Gates {
 /// * `put`, `once`: the effect; `once` says that it must not be repeated blindly.
 /// * `flaky`: fails without effect at the first attempt of every life, then has its effect.
 /// * `gate`, `once_gate`: have their effect, say that they have begun, and wait for a gate.
-/// * `abort`: ends its process or panics, if its input says so; else works for a moment.
+/// * `abort`: ends its process, if its input says so; else works for a moment.
 pub struct Mark {
     manifest: Manifest,
     effects: PathBuf,
@@ -123,7 +123,6 @@ impl Connector for Mark {
                 return Err(Error::new(ErrorKind::RateLimited, "mark.flaky", "it fails at first"));
             }
             "abort" if input["abort"] == true => std::process::abort(),
-            "abort" if input["panic"] == true => panic!("it was told to"),
             "abort" => tokio::time::sleep(Duration::from_millis(20)).await,
             _ => {}
         }

@@ -7,7 +7,7 @@ use levqor_core::types::{MicroCredits, Millis};
 use serde_json::json;
 
 use crate::process::Process;
-use crate::world::{World, engine, worker};
+use crate::world::World;
 
 /// Which of the jobs are poison: two side by side, and one among the last.
 const POISON: [usize; 3] = [10, 11, 55];
@@ -61,17 +61,4 @@ async fn a_job_that_kills_its_workers_is_put_away_and_its_neighbours_are_not_on_
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_that_kills_its_workers_is_put_away_and_its_neighbours_are_not_on_postgres() {
     only_poison_is_put_away(World::postgres().await).await;
-}
-
-/// A panic ends the task and not the process: the worker goes on, and does not keep the lease of what is gone.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_job_that_panics_is_put_away_and_its_worker_goes_on() {
-    let world = World::sqlite().await;
-    let bad = world.step("mark.abort", json!({"panic": true})).await;
-    let good = world.step("mark.abort", json!({})).await;
-    let one_crash = engine(&world.url, world.mark.clone(), 1, Millis::ZERO).await.unwrap();
-    let report = worker(&one_crash).run(async { drop(world.all_ended().await) }).await.unwrap();
-    assert_eq!((report.done, world.job(&good).await.state), (1, JobState::Done));
-    let view = world.engine.pipelines().status(&bad).await.unwrap();
-    assert_eq!((view.state, view.failure().unwrap().code()), (JobState::Dead, "jobs.poison"));
 }
