@@ -6,6 +6,7 @@
 
 mod ground;
 mod harness;
+mod limits;
 mod results;
 
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use results::Row;
 type Measure = fn() -> Vec<Row>;
 
 /// What is measured, in the order of the report. A new section is a module and a line here.
-const SECTIONS: &[(&str, Measure)] = &[("ground", ground::rows)];
+const SECTIONS: &[(&str, Measure)] = &[("ground", ground::rows), ("limits", limits::rows)];
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();

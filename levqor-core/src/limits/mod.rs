@@ -19,7 +19,7 @@ mod quota;
 mod windows;
 
 pub use concurrency::Concurrency;
-pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
+pub(crate) use fingerprint::{Fingerprint, Fingerprinter, KeyHash};
 pub use gcra::{Gcra, Tat};
 pub use headers::HeaderStyle;
 pub(crate) use policy::Algorithmic;
