@@ -7,6 +7,7 @@
 mod ground;
 mod harness;
 mod limits;
+mod limits_redis;
 mod results;
 
 use std::path::{Path, PathBuf};
@@ -18,7 +19,11 @@ use results::Row;
 type Measure = fn() -> Vec<Row>;
 
 /// What is measured, in the order of the report. A new section is a module and a line here.
-const SECTIONS: &[(&str, Measure)] = &[("ground", ground::rows), ("limits", limits::rows)];
+const SECTIONS: &[(&str, Measure)] = &[
+    ("ground", ground::rows),
+    ("limits", limits::rows),
+    ("limits-redis", limits_redis::rows),
+];
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();

@@ -143,6 +143,22 @@ pub struct Verdict {
     pub reason: Option<Reason>,
 }
 
+impl Verdict {
+    /// A refusal for good, whatever the time.
+    pub(crate) fn refused(reason: Reason, standing: Standing) -> Self {
+        Verdict {
+            retry_after: None,
+            ..verdict(
+                Judgement {
+                    wait: 0,
+                    reason: Some(reason),
+                },
+                standing,
+            )
+        }
+    }
+}
+
 /// A quota, checked and made ready for its algorithm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rule {

@@ -96,7 +96,7 @@ impl Ask {
         self
     }
 
-    fn check(&self) -> Result<()> {
+    pub(super) fn check(&self) -> Result<()> {
         if !(1..=64).contains(&self.name.len()) || !self.name.bytes().all(|b| (b' '..=b'~').contains(&b)) {
             return Err(Error::invalid(
                 "limits.invalid_name",
@@ -224,6 +224,9 @@ pub struct Decision {
     pub degraded: bool,
     /// When it was decided.
     pub at: Millis,
+    /// What policies in a dry run would have said. They have no part in the decision.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shadow: Vec<AskOutcome>,
 }
 
 impl Decision {
@@ -257,6 +260,7 @@ impl Decision {
             degraded: false,
             asks,
             at,
+            shadow: Vec::new(),
         }
     }
 
@@ -303,11 +307,7 @@ impl Decision {
                 "limits.blocked",
                 format!("blocked for a time by the limit {list}"),
             ),
-            Some(Reason::Denied) => (
-                ErrorKind::Denied,
-                "limits.denied",
-                format!("refused by the deny list of the limit {list}"),
-            ),
+            Some(Reason::Denied) => (ErrorKind::Denied, "limits.denied", "refused by the deny list".to_owned()),
             Some(Reason::Unavailable) => (
                 ErrorKind::Unavailable,
                 "limits.unavailable",
