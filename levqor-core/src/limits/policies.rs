@@ -230,7 +230,7 @@ pub enum Listed {
 /// The policies of a service, and its lists of who is exempt from them or shut out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policies {
-    policies: Vec<Policy>,
+    all: Vec<Policy>,
     allow: Vec<Entry>,
     deny: Vec<Entry>,
 }
@@ -246,7 +246,7 @@ impl Default for Policies {
             dry_run: false,
         };
         Policies {
-            policies: vec![
+            all: vec![
                 of("user", Quota::per_minute(60), &["user"]),
                 of("ip", Quota::per_minute(20), &["ip"]),
                 of("global", Quota::per_minute(200), &[]),
@@ -261,7 +261,7 @@ impl Policies {
     /// None, so that nothing is limited.
     pub fn none() -> Self {
         Policies {
-            policies: Vec::new(),
+            all: Vec::new(),
             allow: Vec::new(),
             deny: Vec::new(),
         }
@@ -271,20 +271,20 @@ impl Policies {
     ///
     /// # Errors
     /// If there is one of this name, or too many for one call.
-    pub fn add(mut self, policy: Policy) -> Result<Self> {
+    pub fn with(mut self, policy: Policy) -> Result<Self> {
         if self.get(&policy.name).is_some() {
             return Err(Error::invalid(
                 "limits.duplicate_policy",
                 format!("there are two policies of the name `{}`", policy.name),
             ));
         }
-        if self.policies.len() == MAX_ASKS {
+        if self.all.len() == MAX_ASKS {
             return Err(Error::invalid(
                 "limits.too_many_policies",
                 format!("at most {MAX_ASKS} policies can be decided at once"),
             ));
         }
-        self.policies.push(policy);
+        self.all.push(policy);
         Ok(self)
     }
 
@@ -302,12 +302,12 @@ impl Policies {
 
     /// A policy by its name.
     pub fn get(&self, name: &str) -> Option<&Policy> {
-        self.policies.iter().find(|p| &*p.name == name)
+        self.all.iter().find(|p| &*p.name == name)
     }
 
     /// All of them, in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Policy> {
-        self.policies.iter()
+        self.all.iter()
     }
 
     /// What the lists say of a subject.
@@ -324,7 +324,7 @@ impl Policies {
 
     /// What is asked of a subject: every policy that counts by what it has.
     pub fn asks(&self, who: &Subject) -> Vec<Ask> {
-        self.policies.iter().filter_map(|p| p.ask(who)).collect()
+        self.all.iter().filter_map(|p| p.ask(who)).collect()
     }
 }
 
@@ -344,7 +344,7 @@ impl FromStr for Policies {
             let read = match (line.split_once(':'), words.as_slice()) {
                 (_, ["allow", what, value]) => all.clone().allow(what, value),
                 (_, ["deny", what, value]) => all.clone().deny(what, value),
-                (Some((name, policy)), _) => Policy::new(name.trim(), policy.trim()).and_then(|p| all.clone().add(p)),
+                (Some((name, policy)), _) => Policy::new(name.trim(), policy.trim()).and_then(|p| all.clone().with(p)),
                 (None, _) => Err(Error::invalid("limits.invalid_policy", "the line is no policy")
                     .hint("write it like `user: 60/minute by user`, `allow user admin` or `deny ip 203.0.113.0/24`")),
             };
@@ -442,7 +442,7 @@ mod tests {
             assert_eq!(e.code(), code, "{text}");
             assert!(e.place().is_some_and(|p| p.starts_with("line ")), "{e:?}");
         }
-        let many: String = (0..=MAX_ASKS).map(|i| format!("p{i}: 1/s\n")).collect();
+        let many = (0..=MAX_ASKS).map(|i| format!("p{i}: 1/s")).collect::<Vec<_>>().join("\n");
         assert_eq!(many.parse::<Policies>().unwrap_err().code(), "limits.too_many_policies");
         let said: Policies = "# nothing\n\na: 1/s # one\n".parse().unwrap();
         assert_eq!(said.iter().count(), 1);
