@@ -10,6 +10,7 @@ use levqor::clock::SystemClock;
 use levqor::limits::{Ask, Limits, Quota};
 use levqor::types::Tenant;
 use levqor_core::testkit::services::Service;
+use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
 use crate::harness::median;
@@ -79,7 +80,11 @@ impl Call for Ours {
 async fn measure() -> Result<Vec<Row>, Box<dyn std::error::Error>> {
     let server = Service::redis();
     let url = server.url();
-    let mut connection = redis::Client::open(url.as_str())?.get_multiplexed_async_connection().await?;
+    // A busy machine must show in the numbers and not end them.
+    let patience = Duration::from_secs(30);
+    let config = AsyncConnectionConfig::new().set_response_timeout(Some(patience));
+    let client = redis::Client::open(url.as_str())?;
+    let mut connection = client.get_multiplexed_async_connection_with_config(&config).await?;
     let sha: String = redis::cmd("SCRIPT")
         .arg("LOAD")
         .arg(FLOOR)
@@ -89,7 +94,8 @@ async fn measure() -> Result<Vec<Row>, Box<dyn std::error::Error>> {
         connection,
         sha: sha.into(),
     };
-    let limits = Arc::new(RedisLimits::new(RedisLink::new(&url)?).on_down(OnDown::Closed));
+    let link = RedisLink::new(&url)?.budget(patience);
+    let limits = Arc::new(RedisLimits::new(link).on_down(OnDown::Closed));
     let ours = |names| Ours {
         limits: limits.clone(),
         names,

@@ -93,6 +93,7 @@ impl RedisLimits {
         parts
             .argument(self.time.argument(instant(now)))
             .argument(self.time.slack().to_string());
+        let mut packed = Vec::new();
         for (ask, rule) in asks.iter().zip(&rules) {
             let state = key_of(tenant, ask, Some(&ask.quota.shape()));
             let sum = matches!(rule, Rule::SlidingLog(_) | Rule::Concurrency(_)).then(|| [&state, b":n".as_slice()].concat());
@@ -103,18 +104,22 @@ impl RedisLimits {
             }
             let (kind, numbers) = numbers(rule);
             if plain {
-                parts.argument(ask.cost.to_string());
-            } else {
-                let (op, instant) = operation(ask.op);
-                parts
-                    .argument(op)
-                    .argument(ask.cost.to_string())
-                    .argument(instant.to_string())
-                    .argument(kind);
+                packed.extend_from_slice(&f64::from(ask.cost).to_le_bytes());
+                packed.extend(numbers.into_iter().flat_map(exact));
+                continue;
             }
+            let (op, instant) = operation(ask.op);
+            parts
+                .argument(op)
+                .argument(ask.cost.to_string())
+                .argument(instant.to_string())
+                .argument(kind);
             for n in numbers {
                 parts.argument(n.to_string());
             }
+        }
+        if plain {
+            parts.argument(packed);
         }
         let answer: Vec<i64> = self.link.script(script, &parts).await?;
         let (at, rest) = match answer.split_first() {
@@ -191,6 +196,12 @@ fn operation(op: Op) -> (&'static str, i64) {
         Op::Release(at) => ("release", instant(at)),
         Op::Renew(at) => ("renew", instant(at)),
     }
+}
+
+/// A number as a script reads it. Quotas keep theirs below 2^53.
+#[allow(clippy::cast_precision_loss, reason = "quotas with larger numbers are refused")]
+fn exact(n: i64) -> [u8; 8] {
+    (n as f64).to_le_bytes()
 }
 
 /// An algorithm's letter for the script, and its numbers.
