@@ -9,6 +9,8 @@ mod engine;
 mod ground;
 mod growth;
 mod harness;
+mod limits;
+mod limits_redis;
 mod noop;
 mod results;
 
@@ -21,7 +23,13 @@ use results::Row;
 type Measure = fn() -> Result<Vec<Row>, String>;
 
 /// What is measured, in the order of the report. A new section is a module and a line here.
-const SECTIONS: &[(&str, Measure)] = &[("ground", ground::rows), ("engine", engine::rows), ("growth", growth::rows)];
+const SECTIONS: &[(&str, Measure)] = &[
+    ("ground", || Ok(ground::rows())),
+    ("engine", engine::rows),
+    ("limits", || Ok(limits::rows())),
+    ("limits-redis", || Ok(limits_redis::rows())),
+    ("growth", growth::rows),
+];
 
 fn main() -> ExitCode {
     let asked: Vec<String> = std::env::args().skip(1).collect();

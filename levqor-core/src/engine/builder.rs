@@ -10,7 +10,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::connector::{Connection, Connector, Registry};
 use crate::error::{Error, ErrorKind, Result};
 use crate::layers::{Layer, StackOptions, stack};
-use crate::limits::Quota;
+use crate::limits::{Policies, Quota};
 use crate::pipeline::Catalog;
 use crate::transport::{Request, Response, Transport};
 use crate::types::{Millis, Tenant};
@@ -25,6 +25,8 @@ pub struct Options {
     pub max_payload: usize,
     /// The largest output of a step, in bytes.
     pub max_output: usize,
+    /// Limits that the host asks for by name; see [`Engine::limits`].
+    pub limits: Policies,
     /// Limits on submitting runs, each counted for every account by itself.
     pub submit_limits: Vec<(String, Quota)>,
     /// After how many leases in a row that ran out without progress a job is called poison.
@@ -41,6 +43,7 @@ impl Default for Options {
             max_body: 512 << 10,
             max_payload: 200 << 10,
             max_output: 1 << 20,
+            limits: Policies::default(),
             submit_limits: Vec::new(),
             max_crashes: 3,
             max_sleep: Millis::secs(5),
@@ -115,6 +118,13 @@ impl Builder {
     #[must_use]
     pub fn tenant(mut self, tenant: Tenant) -> Self {
         self.tenant = tenant;
+        self
+    }
+
+    /// The limits that the host asks for by name, instead of the usual ones.
+    #[must_use]
+    pub fn limits(mut self, policies: Policies) -> Self {
+        self.options.limits = policies;
         self
     }
 

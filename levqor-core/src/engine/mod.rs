@@ -7,6 +7,7 @@ mod builder;
 mod credits;
 mod events;
 mod jobs;
+mod limits;
 mod pipelines;
 mod run;
 mod view;
@@ -16,6 +17,7 @@ pub use builder::{Builder, Options};
 pub use credits::{Credits, GrantOptions, StatementLine};
 pub use events::RunEvent;
 pub use jobs::Jobs;
+pub use limits::{Permit, RateLimits};
 pub use pipelines::{Pipelines, RunRequest, Submitted};
 pub use view::{RunView, StepView};
 pub use worker::{Worker, WorkerReport};
@@ -118,6 +120,11 @@ impl Engine {
     /// A worker: takes jobs and does them, once its `run` is awaited.
     pub fn worker(&self) -> Worker {
         Worker::new(self.clone())
+    }
+
+    /// Limits, by the names of the policies the engine was built with.
+    pub fn limits(&self) -> RateLimits<'_> {
+        RateLimits::new(self)
     }
 
     /// Decides limits: see [`crate::limits`].

@@ -20,19 +20,19 @@ use crate::error::{Error, Result};
 pub struct TrustedProxies(Vec<Network>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Network {
+pub(super) enum Network {
     V4(u32, u32),
     V6(u128, u128),
 }
 
 impl Network {
-    fn parse(text: &str) -> Result<Self> {
+    pub(super) fn parse(text: &str) -> Result<Self> {
         let bad = |why: &str| {
             let shown: String = text.chars().take(50).collect();
             Error::new(
                 crate::error::ErrorKind::Config,
                 "limits.invalid_network",
-                format!("`{shown}` is no network of trusted proxies: {why}"),
+                format!("`{shown}` is no network: {why}"),
             )
             .hint("write an address or a CIDR block, like 10.0.0.0/8 or 2001:db8::/32")
         };
@@ -65,7 +65,7 @@ impl Network {
         }
     }
 
-    fn contains(self, address: IpAddr) -> bool {
+    pub(super) fn contains(self, address: IpAddr) -> bool {
         match (self, address) {
             (Network::V4(bits, mask), IpAddr::V4(a)) => a.to_bits() & mask == bits,
             (Network::V6(bits, mask), IpAddr::V6(a)) => a.to_bits() & mask == bits,

@@ -9,11 +9,16 @@ use redis::Script;
 use super::link::{Lost, Parts, RedisLink, TimeSource};
 use crate::backend::memory::MemoryLimits;
 use crate::error::{Error, Result};
-use crate::limits::{Ask, Decision, Judgement, Limits, Op, Reason, Rule, Standing, Verdict, check_asks, instant, verdict};
+use crate::limits::{
+    Ask, Concurrency, Decision, Judgement, Limits, Op, Reason, Rule, Standing, Verdict, check_asks, instant, verdict,
+};
 use crate::types::{Millis, Tenant};
 
 const SOURCE: &str = include_str!("limits.lua");
 static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SOURCE));
+/// The same for calls that only take from token buckets.
+const BUCKETS_SOURCE: &str = include_str!("buckets.lua");
+static BUCKETS: LazyLock<Script> = LazyLock::new(|| Script::new(BUCKETS_SOURCE));
 
 /// What to do while Redis does not answer. Whatever it is, the decision says `degraded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,43 +81,47 @@ impl RedisLimits {
     }
 
     async fn ask_redis(&self, tenant: &Tenant, asks: &[Ask], now: Millis) -> Result<Decision, Lost> {
-        let mut parts = Parts::new(SOURCE);
+        let rules: Vec<Rule> = asks.iter().filter_map(|ask| ask.quota.rule().ok()).collect();
+        let takes = |(ask, rule): (&Ask, &Rule)| ask.op == Op::Take && matches!(rule, Rule::Gcra(_));
+        let plain = asks.iter().zip(&rules).all(takes);
+        let (script, source) = if plain {
+            (&BUCKETS, BUCKETS_SOURCE)
+        } else {
+            (&SCRIPT, SOURCE)
+        };
+        let mut parts = Parts::new(source);
         parts
             .argument(self.time.argument(instant(now)))
             .argument(self.time.slack().to_string());
-        for ask in asks {
-            parts.key(key_of(tenant, ask, Some(&ask.quota.shape())));
+        let mut packed = Vec::new();
+        for (ask, rule) in asks.iter().zip(&rules) {
+            let state = key_of(tenant, ask, Some(&ask.quota.shape()));
+            let sum = matches!(rule, Rule::SlidingLog(_) | Rule::Concurrency(_)).then(|| [&state, b":n".as_slice()].concat());
+            parts.key(state);
             parts.key(key_of(tenant, ask, None));
-            let (op, until) = match ask.op {
-                Op::Take => ("take", 0),
-                Op::Peek => ("peek", 0),
-                Op::Refund => ("refund", 0),
-                Op::Penalty => ("penalty", 0),
-                Op::Reset => ("reset", 0),
-                Op::Block(until) => ("block", instant(until)),
-            };
-            let rule = ask.quota.rule().map_err(|_| Lost::Down)?;
-            let (kind, numbers) = match rule {
-                Rule::Gcra(g) => ("g", [g.interval, g.per_ms, g.capacity, g.bound]),
-                Rule::FixedWindow(w) => ("f", [w.limit, w.period, 0, 0]),
-                Rule::SlidingWindow(w) => ("s", [w.limit, w.period, 0, 0]),
-                Rule::SlidingLog(w) => {
-                    let mut sum = key_of(tenant, ask, Some(&ask.quota.shape()));
-                    sum.extend_from_slice(b":n");
-                    parts.key(sum);
-                    ("l", [w.limit, w.period, 0, 0])
-                }
-            };
+            if let Some(sum) = sum {
+                parts.key(sum);
+            }
+            let (kind, numbers) = numbers(rule);
+            if plain {
+                packed.extend_from_slice(&f64::from(ask.cost).to_le_bytes());
+                packed.extend(numbers.into_iter().flat_map(exact));
+                continue;
+            }
+            let (op, instant) = operation(ask.op);
             parts
                 .argument(op)
                 .argument(ask.cost.to_string())
-                .argument(until.to_string())
+                .argument(instant.to_string())
                 .argument(kind);
             for n in numbers {
                 parts.argument(n.to_string());
             }
         }
-        let answer: Vec<i64> = self.link.script(&SCRIPT, &parts).await?;
+        if plain {
+            parts.argument(packed);
+        }
+        let answer: Vec<i64> = self.link.script(script, &parts).await?;
         let (at, rest) = match answer.split_first() {
             Some((at, rest)) if rest.len() == asks.len() * 4 => (*at, rest),
             _ => return Err(Lost::Down),
@@ -157,6 +166,7 @@ impl RedisLimits {
                 remaining: a.quota.capacity(),
                 reset_after: Millis::ZERO,
                 retry_after: None,
+                ready_after: Millis::ZERO,
                 reason: None,
             }),
             OnDown::Closed => all(|_| Verdict {
@@ -164,11 +174,44 @@ impl RedisLimits {
                 remaining: 0,
                 reset_after: Millis::secs(1),
                 retry_after: Some(Millis::secs(1)),
+                ready_after: Millis::ZERO,
                 reason: Some(Reason::Unavailable),
             }),
         };
         decision.degraded = true;
         Ok(decision)
+    }
+}
+
+/// An operation's name for the script, and the instant or span that belongs to it.
+fn operation(op: Op) -> (&'static str, i64) {
+    match op {
+        Op::Take => ("take", 0),
+        Op::Peek => ("peek", 0),
+        Op::Refund => ("refund", 0),
+        Op::Penalty => ("penalty", 0),
+        Op::Reset => ("reset", 0),
+        Op::Block(until) => ("block", instant(until)),
+        Op::Queue(patience) => ("queue", instant(patience)),
+        Op::Release(at) => ("release", instant(at)),
+        Op::Renew(at) => ("renew", instant(at)),
+    }
+}
+
+/// A number as a script reads it. Quotas keep theirs below 2^53.
+#[allow(clippy::cast_precision_loss, reason = "quotas with larger numbers are refused")]
+fn exact(n: i64) -> [u8; 8] {
+    (n as f64).to_le_bytes()
+}
+
+/// An algorithm's letter for the script, and its numbers.
+fn numbers(rule: &Rule) -> (&'static str, [i64; 4]) {
+    match rule {
+        Rule::Gcra(g) => ("g", [g.interval, g.per_ms, g.capacity, g.bound]),
+        Rule::FixedWindow(w) => ("f", [w.limit, w.period, 0, 0]),
+        Rule::SlidingWindow(w) => ("s", [w.limit, w.period, 0, 0]),
+        Rule::SlidingLog(w) => ("l", [w.limit, w.period, 0, 0]),
+        Rule::Concurrency(Concurrency(w)) => ("c", [w.limit, w.period, 0, 0]),
     }
 }
 

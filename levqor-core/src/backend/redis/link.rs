@@ -117,6 +117,17 @@ impl RedisLink {
         })))
     }
 
+    /// What a call may take at most, connecting included, before Redis counts as lost: 100 ms, unless set.
+    /// A link of its own from then on.
+    #[must_use]
+    pub fn budget(self, budget: Duration) -> Self {
+        RedisLink(Arc::new(Inner {
+            client: self.0.client.clone(),
+            budget,
+            state: Mutex::new(State::New),
+        }))
+    }
+
     /// Whether calls go to Redis at the moment.
     pub fn is_up(&self) -> bool {
         matches!(*self.0.state(), State::Up { .. })
@@ -261,9 +272,11 @@ impl Inner {
 
     /// A connection that has answered.
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
+        // No shorter than what a call may take, which ends by its own deadline.
+        let at_most = self.budget.max(PROBE_BUDGET);
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(PROBE_BUDGET))
-            .set_response_timeout(Some(PROBE_BUDGET));
+            .set_connection_timeout(Some(at_most))
+            .set_response_timeout(Some(at_most));
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         redis::cmd("PING").query_async::<()>(&mut connection).await?;
         Ok(connection)
