@@ -5,6 +5,8 @@ pub mod memory;
 mod open;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(all(feature = "shm", unix))]
+pub mod shm;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
 

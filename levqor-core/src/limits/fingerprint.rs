@@ -34,7 +34,8 @@ impl Fingerprinter {
 }
 
 impl<const C: usize, const D: usize> Fingerprinter<C, D> {
-    fn with_secret(secret: [u8; 16]) -> Self {
+    /// With a secret that processes share.
+    pub(crate) fn with_secret(secret: [u8; 16]) -> Self {
         let (k0, k1) = (word(&secret[..8]), word(&secret[8..]));
         Fingerprinter {
             v: [

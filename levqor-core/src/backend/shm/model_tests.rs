@@ -1,0 +1,166 @@
+//! The lock and the copies under every kind of interleaving, with a process that dies at any store.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::atomic::Ordering;
+
+use shuttle::rand::Rng;
+use shuttle::sync::Arc;
+use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+
+use super::*;
+use crate::backend::shm::lock::{Host, acquire};
+use crate::limits::{FixedWindow, Op, SlidingWindow};
+
+const PROCESSES: usize = 3;
+const LIMIT: i64 = 4;
+const SHAPE: Shape = Shape { ways: 2, width: 3 };
+const KEY: Fingerprint = Fingerprint([0x1234, 0x5678]);
+
+shuttle::thread_local! {
+    /// How many more stores the process of this thread does before it dies.
+    static LIFE: std::cell::Cell<usize> = std::cell::Cell::new(usize::MAX);
+}
+
+/// Whether this process still lives; every store takes one from its life.
+fn step() -> bool {
+    LIFE.with(|life| {
+        let left = life.get();
+        life.set(left.saturating_sub(1));
+        left > 0
+    })
+}
+
+fn lives() -> bool {
+    LIFE.with(|life| life.get() > 0)
+}
+
+struct ModelWord(AtomicU64);
+
+impl Word for ModelWord {
+    fn load(&self, order: Ordering) -> u64 {
+        self.0.load(order)
+    }
+    fn store(&self, value: u64, order: Ordering) {
+        if step() {
+            self.0.store(value, order);
+        }
+    }
+    fn compare_exchange(&self, current: u64, new: u64) -> Result<u64, u64> {
+        if step() {
+            self.0.compare_exchange(current, new, Ordering::Acquire, Ordering::Relaxed)
+        } else {
+            Err(self.0.load(Ordering::Relaxed))
+        }
+    }
+}
+
+struct World {
+    words: Vec<ModelWord>,
+    alive: Vec<AtomicBool>,
+    inside: AtomicUsize,
+    admitted: AtomicUsize,
+}
+
+struct Process<'a> {
+    world: &'a World,
+    id: usize,
+}
+
+impl Host for Process<'_> {
+    fn me(&self) -> u64 {
+        self.id as u64 + 1
+    }
+    fn is_dead(&self, owner: u64) -> bool {
+        owner > 0 && !self.world.alive[usize::try_from(owner).unwrap() - 1].load(Ordering::SeqCst)
+    }
+    fn pause(&self, _: u32) -> Option<bool> {
+        shuttle::thread::yield_now();
+        lives().then_some(true)
+    }
+}
+
+/// Takes once; `None` if the process died over it.
+fn take<A: Algorithmic>(world: &World, a: &A, id: usize) -> Option<bool>
+where
+    A::State: Packed,
+{
+    let held = acquire(&world.words[0], &Process { world, id })?;
+    if !lives() {
+        world.alive[id].store(false, Ordering::SeqCst);
+        return None;
+    }
+    assert_eq!(world.inside.fetch_add(1, Ordering::SeqCst), 0, "two hold the lock");
+    let bucket = Bucket {
+        words: &world.words,
+        shape: SHAPE,
+    };
+    let asked = Asked {
+        op: Op::Take,
+        cost: 1,
+        blocked_until: 0,
+        now: 1_000_000,
+    };
+    let (verdict, evicted) = bucket.take(a, KEY, LIMIT, asked).unwrap();
+    assert_eq!(evicted, None);
+    world.inside.fetch_sub(1, Ordering::SeqCst);
+    drop(held);
+    if !lives() {
+        // From here on others see that it is gone.
+        world.alive[id].store(false, Ordering::SeqCst);
+        return None;
+    }
+    world.admitted.fetch_add(usize::from(verdict.admitted), Ordering::SeqCst);
+    Some(verdict.admitted)
+}
+
+fn race<A: Algorithmic + Clone + Send + Sync + 'static>(a: &A)
+where
+    A::State: Packed,
+{
+    let a = a.clone();
+    let run = move || {
+        let world = Arc::new(World {
+            words: (0..SHAPE.words()).map(|_| ModelWord(AtomicU64::new(0))).collect(),
+            alive: (0..=PROCESSES).map(|_| AtomicBool::new(true)).collect(),
+            inside: AtomicUsize::new(0),
+            admitted: AtomicUsize::new(0),
+        });
+        let threads: Vec<_> = (0..PROCESSES)
+            .map(|id| {
+                let (world, a) = (world.clone(), a.clone());
+                shuttle::thread::spawn(move || {
+                    if id == 0 {
+                        let life = shuttle::rand::thread_rng().gen_range(1..24);
+                        LIFE.with(|left| left.set(life));
+                    }
+                    for _ in 0..2 {
+                        if take(&world, &a, id).is_none() {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        threads.into_iter().for_each(|t| t.join().unwrap());
+        let died = usize::from(!world.alive[0].load(Ordering::SeqCst));
+        while take(&world, &a, PROCESSES).unwrap() {}
+        let admitted = world.admitted.load(Ordering::SeqCst);
+        let limit = usize::try_from(LIMIT).unwrap();
+        assert!(admitted <= limit, "{admitted} of {limit}");
+        assert!(admitted + died >= limit, "{admitted} of {limit}, {died} died");
+    };
+    shuttle::check_random(run.clone(), 1_000);
+    shuttle::check_pct(run, 1_000, 3);
+}
+
+#[test]
+fn a_process_that_dies_at_any_store_leaves_the_bucket_exact() {
+    race(&FixedWindow {
+        limit: LIMIT,
+        period: 3_600_000,
+    });
+    race(&SlidingWindow {
+        limit: LIMIT,
+        period: 3_600_000,
+    });
+}

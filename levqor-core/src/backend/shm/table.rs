@@ -1,0 +1,366 @@
+//! The file: a header, then the buckets of each class.
+
+use std::fs::{File, TryLockError};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+use super::bucket::{Bucket, HEAD, MAX_WAYS, Shape};
+use super::lock::{Held, Processes, acquire};
+use super::map::Map;
+use super::owner;
+use crate::error::{Error, ErrorKind, Result};
+use crate::limits::{Fingerprint, Fingerprinter};
+use crate::types::random_bytes;
+
+/// "levqorLM" as the number that this machine reads: a file from one with another order of bytes is not ours.
+const MAGIC: u64 = u64::from_le_bytes(*b"levqorLM");
+/// What a file begins with while it is made.
+const MAKING: u64 = u64::from_le_bytes(*b"levqorL?");
+/// Changes with every change of what is written here or in a bucket.
+const VERSION: u64 = 1;
+/// Words of the header: a page.
+const HEADER: usize = 512;
+/// Slots of a class that are laid out for every 100 keys there shall be room for: keys do not fall into
+/// buckets evenly, and at this rate less than one of 10,000 full buckets comes too early.
+const SLOTS_PER_100: usize = 160;
+/// The most keys of a table.
+const MAX_KEYS: usize = 50_000_000;
+
+/// Places in the header.
+#[derive(Clone, Copy)]
+pub(super) enum Field {
+    Magic = 0,
+    Version = 1,
+    Keys = 2,
+    Secret = 3,
+    Namespace = 5,
+    /// No block ends later than this.
+    BlockedUntil = 6,
+    EvictedIdle = 7,
+    EvictedUsed = 8,
+    EvictedSpent = 9,
+}
+
+/// What kind of keys a bucket holds, by how much room they need.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Class {
+    pub(super) shape: Shape,
+    first: usize,
+    buckets: usize,
+}
+
+/// How much rarer than the first class's the keys of each class are thought to be, and how their buckets look.
+const CLASSES: [(usize, Shape); 5] = [
+    (
+        1,
+        Shape {
+            ways: MAX_WAYS,
+            width: 3,
+        },
+    ),
+    (
+        8,
+        Shape {
+            ways: MAX_WAYS,
+            width: 31,
+        },
+    ),
+    (
+        64,
+        Shape {
+            ways: MAX_WAYS,
+            width: 255,
+        },
+    ),
+    (512, Shape { ways: 30, width: 2_047 }),
+    (4_096, Shape { ways: 14, width: 16_383 }),
+];
+
+/// Where a bucket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    /// The word it begins at; locks are taken in this order.
+    pub(super) word: usize,
+    pub(super) class: usize,
+}
+
+/// A table that several processes have open.
+#[derive(Debug)]
+pub(super) struct Table {
+    map: Map,
+    classes: [Class; CLASSES.len()],
+    pub(super) keys: usize,
+    pub(super) fingerprints: Fingerprinter,
+    /// Shared-locked for as long as somebody has the table open; never read.
+    _file: File,
+}
+
+fn layout(keys: usize) -> ([Class; CLASSES.len()], usize) {
+    let mut first = HEADER;
+    let classes = CLASSES.map(|(rarity, shape)| {
+        let slots = (keys / rarity).saturating_mul(SLOTS_PER_100) / 100;
+        let buckets = slots.div_ceil(shape.ways).max(1);
+        let class = Class { shape, first, buckets };
+        first += buckets * shape.words();
+        class
+    });
+    (classes, first)
+}
+
+fn unreachable(path: &Path, what: &str, e: impl std::fmt::Display) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "limits.shm_unreachable",
+        format!("the table of limits {} cannot be {what}: {e}", path.display()),
+    )
+    .hint("name a file on a local disk or in /dev/shm that this user may write, with room for the whole table")
+}
+
+fn other_layout(path: &Path, why: String) -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "limits.shm_layout",
+        format!("the table of limits {} cannot be used: {why}", path.display()),
+    )
+}
+
+/// The first word of a file; `None` if it has none.
+fn first_word(path: &Path, file: &File) -> Result<Option<u64>> {
+    let mut word = [0; 8];
+    match file.read_exact_at(&mut word, 0) {
+        Ok(()) => Ok(Some(u64::from_ne_bytes(word))),
+        Err(_) if file.metadata().is_ok_and(|m| m.len() == 0) => Ok(None),
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Err(not_ours(path)),
+        Err(e) => Err(unreachable(path, "read", e)),
+    }
+}
+
+impl Table {
+    /// Opens a table, and makes it if there is none. `keys` is how many it shall have room for; without it,
+    /// what the file says, or `default` for a new one.
+    pub(super) fn open(path: &Path, keys: Option<usize>, default: usize) -> Result<Self> {
+        if keys.is_some_and(|n| n == 0 || n > MAX_KEYS) {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "limits.shm_capacity",
+                format!("a table of limits has room for 1 to {MAX_KEYS} keys"),
+            ));
+        }
+        // Whoever has the table open holds the file's lock shared, so whoever gets it alone knows that nobody
+        // is at work in it. The system gives the locks of a dead process back.
+        for _ in 0..100 {
+            let file = File::options()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(path)
+                .map_err(|e| unreachable(path, "opened", e))?;
+            match file.try_lock() {
+                Ok(()) => return Self::alone(path, file, keys, default),
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(e)) => return Err(unreachable(path, "locked", e)),
+            }
+            file.lock_shared().map_err(|e| unreachable(path, "locked", e))?;
+            // Who was alone with it may have died before it was ready.
+            if let Some(table) = Self::joined(path, file, keys)? {
+                return Ok(table);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        Err(unreachable(path, "made ready", "nobody came to its end with it"))
+    }
+
+    /// Makes or adopts a file that nobody else has open.
+    fn alone(path: &Path, file: File, keys: Option<usize>, default: usize) -> Result<Self> {
+        match first_word(path, &file)? {
+            Some(MAGIC) => {}
+            // New, or its maker died before it was ready.
+            None | Some(MAKING) => make(path, &file, keys.unwrap_or(default))?,
+            Some(_) => return Err(not_ours(path)),
+        }
+        let table = Self::map(path, file, keys)?;
+        table.adopt();
+        // For a moment nobody has the lock, and another may come to be alone: it finds all ready.
+        table._file.lock_shared().map_err(|e| unreachable(path, "locked", e))?;
+        Ok(table)
+    }
+
+    /// A file that others have open; `None` if it is not ready.
+    fn joined(path: &Path, file: File, keys: Option<usize>) -> Result<Option<Self>> {
+        match first_word(path, &file)? {
+            Some(MAGIC) => {}
+            None | Some(MAKING) => return Ok(None),
+            Some(_) => return Err(not_ours(path)),
+        }
+        let table = Self::map(path, file, keys)?;
+        if table.field(Field::Namespace).load(Ordering::Acquire) != owner::namespace() {
+            return Err(Error::new(
+                ErrorKind::Config,
+                "limits.shm_other_namespace",
+                format!(
+                    "the table of limits {} is in use by processes of another PID namespace (another container)",
+                    path.display()
+                ),
+            )
+            .hint("give each container a file of its own, let them share a PID namespace, or keep limits in Redis or Postgres"));
+        }
+        Ok(Some(table))
+    }
+
+    fn map(path: &Path, file: File, keys: Option<usize>) -> Result<Self> {
+        let fault = |e: std::io::Error| unreachable(path, "mapped", e);
+        let header = Map::new(&file, HEADER).map_err(fault)?;
+        let [version, found, s0, s1] = [
+            Field::Version as usize,
+            Field::Keys as usize,
+            Field::Secret as usize,
+            Field::Secret as usize + 1,
+        ]
+        .map(|i| header.words()[i].load(Ordering::Acquire));
+        if version != VERSION {
+            return Err(
+                other_layout(path, format!("it has layout {version}, this build knows layout {VERSION}"))
+                    .hint("stop every process that uses it and delete it (its limits begin anew), or name another file"),
+            );
+        }
+        let found = usize::try_from(found).ok().filter(|n| (1..=MAX_KEYS).contains(n));
+        let Some(found) = found else { return Err(not_ours(path)) };
+        if let Some(wanted) = keys.filter(|n| *n != found) {
+            return Err(
+                other_layout(path, format!("it has room for {found} keys, not for {wanted}")).hint(format!(
+                    "open it with room for {found} keys, or stop every process that uses it and delete it (its limits begin anew)"
+                )),
+            );
+        }
+        let (classes, words) = layout(found);
+        let mut secret = [0; 16];
+        secret[..8].copy_from_slice(&s0.to_le_bytes());
+        secret[8..].copy_from_slice(&s1.to_le_bytes());
+        Ok(Table {
+            map: Map::new(&file, words).map_err(fault)?,
+            classes,
+            keys: found,
+            fingerprints: Fingerprinter::with_secret(secret),
+            _file: file,
+        })
+    }
+
+    /// Takes over a file that nobody has open: whoever held a lock is gone.
+    fn adopt(&self) {
+        for word in self.places().map(|place| &self.map.words()[place.word]) {
+            if word.load(Ordering::Relaxed) != 0 {
+                word.store(0, Ordering::Release);
+            }
+        }
+        self.field(Field::Namespace).store(owner::namespace(), Ordering::Release);
+    }
+
+    pub(super) fn field(&self, f: Field) -> &AtomicU64 {
+        field(&self.map, f)
+    }
+
+    /// The first class whose slots have room for so many words.
+    pub(super) fn class_for(words: usize) -> Option<usize> {
+        CLASSES.iter().position(|(_, shape)| words < shape.width)
+    }
+
+    /// Words that the largest slots have room for.
+    pub(super) fn most_words() -> usize {
+        CLASSES.iter().map(|(_, shape)| shape.width - 1).max().unwrap_or(0)
+    }
+
+    /// The bucket that a key of a class belongs to.
+    #[inline]
+    pub(super) fn place(&self, class: usize, key: Fingerprint) -> Place {
+        let c = &self.classes[class];
+        // The high half of a product spreads evenly, without a division.
+        let index = (u128::from(key.0[1]) * c.buckets as u128) >> 64;
+        Place {
+            word: c.first + usize::try_from(index).unwrap_or(0) * c.shape.words(),
+            class,
+        }
+    }
+
+    /// Every bucket.
+    pub(super) fn places(&self) -> impl Iterator<Item = Place> {
+        self.classes.iter().enumerate().flat_map(|(class, c)| {
+            (0..c.buckets).map(move |i| Place {
+                word: c.first + i * c.shape.words(),
+                class,
+            })
+        })
+    }
+
+    #[inline]
+    pub(super) fn bucket(&self, place: Place) -> Bucket<'_, AtomicU64> {
+        let shape = self.classes[place.class].shape;
+        Bucket {
+            words: &self.map.words()[place.word..place.word + shape.words()],
+            shape,
+        }
+    }
+
+    /// Locks a bucket.
+    #[inline]
+    pub(super) fn lock(&self, place: Place) -> Result<Held<'_, AtomicU64>> {
+        acquire(&self.map.words()[place.word], &Processes).ok_or_else(|| {
+            Error::unavailable(
+                "limits.busy",
+                "a process that holds a part of the table of limits does not go on",
+            )
+            .hint("it was stopped, by a debugger or a frozen container, in the middle of a call: let it go on, or end it")
+        })
+    }
+}
+
+/// Gives an empty file its room and its header.
+fn make(path: &Path, file: &File, keys: usize) -> Result<()> {
+    let fault = |e: std::io::Error| unreachable(path, "made", e);
+    let bytes = (layout(keys).1 * 8) as u64;
+    file.set_len(0).map_err(fault)?;
+    file.write_all_at(&MAKING.to_ne_bytes(), 0).map_err(fault)?;
+    // The room is taken now: a page that a full disk cannot give later would end in a signal.
+    match fallocate(file, FallocateFlags::empty(), 0, bytes) {
+        Ok(()) => {}
+        Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => file.set_len(bytes).map_err(fault)?,
+        Err(e) => {
+            let _ = file.set_len(0);
+            return Err(unreachable(path, "made", e));
+        }
+    }
+    let map = Map::new(file, HEADER).map_err(fault)?;
+    let secret: [u8; 16] = random_bytes();
+    for (i, half) in secret.chunks_exact(8).enumerate() {
+        let word = half.iter().fold(0, |w, b| w << 8 | u64::from(*b));
+        map.words()[Field::Secret as usize + i].store(word, Ordering::Relaxed);
+    }
+    field(&map, Field::Version).store(VERSION, Ordering::Relaxed);
+    field(&map, Field::Keys).store(keys as u64, Ordering::Relaxed);
+    field(&map, Field::Magic).store(MAGIC, Ordering::Release);
+    Ok(())
+}
+
+fn field(map: &Map, f: Field) -> &AtomicU64 {
+    &map.words()[f as usize]
+}
+
+fn not_ours(path: &Path) -> Error {
+    other_layout(path, "it is something else, or from another kind of machine".into())
+        .hint("name a file that is not there yet; it is made")
+}
+
+const _: () = {
+    // A bucket of the first class is one page, and every slot begins on a cache line.
+    assert!(CLASSES[0].1.words() == 512 && HEAD.is_multiple_of(8));
+    let mut i = 0;
+    while i < CLASSES.len() {
+        assert!(CLASSES[i].1.words().is_multiple_of(8) && CLASSES[i].1.ways <= MAX_WAYS && CLASSES[i].1.width < 1 << 14);
+        i += 1;
+    }
+};
