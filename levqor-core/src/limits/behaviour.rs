@@ -44,11 +44,12 @@ impl Model {
                 .copied()
                 .unwrap_or(0)
                 - instant(now);
-            if blocked > 0 && matches!(ask.op, Op::Take | Op::Peek) && verdict.reason != Some(Reason::TooCostly) {
+            if blocked > 0 && ask.op.can_refuse() && verdict.reason != Some(Reason::TooCostly) {
                 let (unchanged, _) = rule.decide(state.clone(), Op::Peek, ask.cost, now);
                 let wait = verdict.retry_after.unwrap_or_default().max(Millis(blocked));
                 verdict = Verdict {
                     admitted: false,
+                    ready_after: Millis::ZERO,
                     retry_after: Some(wait),
                     reason: Some(Reason::Blocked),
                     ..unchanged
@@ -87,7 +88,8 @@ fn quotas() -> impl Strategy<Value = Quota> {
     let windows = prop_oneof![
         Just(Algorithm::FixedWindow),
         Just(Algorithm::SlidingWindow),
-        Just(Algorithm::SlidingLog)
+        Just(Algorithm::SlidingLog),
+        Just(Algorithm::Concurrency)
     ];
     let periods = prop_oneof![Just(7_i64), Just(1_000), Just(60_000), 1_i64..100_000];
     prop_oneof![
@@ -108,6 +110,10 @@ fn ops() -> impl Strategy<Value = Op> {
         1 => Just(Op::Penalty),
         1 => Just(Op::Reset),
         1 => (-1_000_i64..3_000).prop_map(|ms| Op::Block(T0 + Millis(ms))),
+        2 => (0_i64..3_000).prop_map(|ms| Op::Queue(Millis(ms))),
+        // Instants are chosen among those of the last calls.
+        3 => (0_i64..8).prop_map(|n| Op::Release(Millis(n))),
+        2 => (0_i64..8).prop_map(|n| Op::Renew(Millis(n))),
     ]
 }
 
@@ -126,18 +132,24 @@ pub(crate) async fn decides_as_the_pure_rules_do(limits: &dyn Limits, tenant: &T
         prop::collection::vec(ask, 1..4),
         prop_oneof![6 => 0_i64..300, 2 => 0_i64..60_000, 1 => -90_000_i64..0],
     );
-    let (mut model, mut now) = (Model::default(), T0);
+    let (mut model, mut now, mut times) = (Model::default(), T0, vec![T0; 8]);
     for n in 0..calls {
         let (asks, gap) = call.new_tree(&mut runner).unwrap().current();
         now = now + Millis(gap);
+        times.push(now);
         let asks: Vec<Ask> = asks
             .into_iter()
             .map(|(q, key, cost, large, op)| {
                 let cost = if large && set[q].limit() > 100 { cost * 137_731 } else { cost };
-                let op = if let Op::Block(until) = op {
-                    Op::Block(until - T0 + now)
-                } else {
-                    op
+                let nth = |n: Millis| times[times.len() - 1 - usize::try_from(n.0).unwrap()];
+                let op = match op {
+                    Op::Block(until) => Op::Block(until - T0 + now),
+                    Op::Queue(_) if set[q].algorithm_used() != Algorithm::Gcra => Op::Take,
+                    Op::Release(_) if set[q].algorithm_used() != Algorithm::Concurrency => Op::Refund,
+                    Op::Renew(_) if set[q].algorithm_used() != Algorithm::Concurrency => Op::Take,
+                    Op::Release(n) => Op::Release(nth(n)),
+                    Op::Renew(n) => Op::Renew(nth(n)),
+                    op => op,
                 };
                 Ask::new(format!("q{}", q % 4), vec![key, 0, 0xff], set[q]).cost(cost).op(op)
             })
@@ -220,6 +232,9 @@ fn vector_ask(ask: &Value) -> Ask {
         Some("refund") => Op::Refund,
         Some("penalty") => Op::Penalty,
         Some("reset") => Op::Reset,
+        Some("queue") => Op::Queue(Millis(ask["patience_ms"].as_i64().unwrap())),
+        Some("release") => Op::Release(Millis(ask["taken_ms"].as_i64().unwrap())),
+        Some("renew") => Op::Renew(Millis(ask["taken_ms"].as_i64().unwrap())),
         Some("block") => Op::Block(Millis(ask["until_ms"].as_i64().unwrap())),
         Some(other) => panic!("unknown op {other}"),
     };
@@ -247,6 +262,7 @@ pub(crate) async fn agrees_with_the_vectors(limits: &dyn Limits) {
             assert_eq!(d.admitted, expected["admitted"].as_bool().unwrap(), "{place}");
             let ms = |m: Option<Millis>| m.map_or(Value::Null, |m| m.0.into());
             assert_eq!(ms(d.retry_after), expected["retry_after_ms"], "{place}");
+            assert_eq!(d.ready_after.0, expected["ready_after_ms"].as_i64().unwrap_or(0), "{place}");
             assert_eq!(serde_json::to_value(d.reason).unwrap(), expected["reason"], "{place}");
             for (a, e) in d.asks.iter().zip(expected["asks"].as_array().unwrap()) {
                 assert_eq!(a.admitted, e["admitted"].as_bool().unwrap(), "{place} {}", a.name);

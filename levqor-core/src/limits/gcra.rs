@@ -82,6 +82,12 @@ impl Algorithmic for Gcra {
         if over <= 0 { 0 } else { self.ceil_ms(over) }
     }
 
+    fn queue(&self, state: &Tat, cost: i64, patience: i64, now: i64) -> i64 {
+        let over = self.level(*state, now) + cost.saturating_mul(self.interval).min(self.bound) - self.capacity;
+        let room = patience.saturating_mul(self.per_ms).min(self.bound - self.capacity);
+        if over <= room { 0 } else { self.ceil_ms(over - room) }
+    }
+
     fn charge(&self, state: &mut Tat, units: i64, now: i64) {
         let level = self
             .level(*state, now)

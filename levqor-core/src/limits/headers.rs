@@ -118,6 +118,7 @@ mod tests {
             remaining: if refused && n > 0 { 0 } else { 9 },
             reset_after: Millis(1_001),
             retry_after: (refused && n > 0).then_some(Millis(4_001)),
+            ready_after: Millis::ZERO,
             reason: (refused && n > 0).then_some(Reason::Exceeded),
         };
         Decision::new(asks, (0..asks.len()).map(v), Millis(1_700_000_000_000))

@@ -8,6 +8,7 @@
 
 #[cfg(test)]
 pub(crate) mod behaviour;
+mod concurrency;
 mod fingerprint;
 mod gcra;
 mod headers;
@@ -18,6 +19,7 @@ mod port;
 mod quota;
 mod windows;
 
+pub use concurrency::Concurrency;
 pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
 pub use gcra::{Gcra, Tat};
 pub use headers::HeaderStyle;
@@ -26,6 +28,6 @@ pub(crate) use policy::Algorithmic;
 pub(crate) use policy::{Asked, Judgement, apply, instant, judge, verdict};
 pub use policy::{Op, Reason, Rule, Standing, State, Verdict};
 pub(crate) use port::check_asks;
-pub use port::{Ask, AskOutcome, Decision, Limits, MAX_ASKS, MAX_KEY};
+pub use port::{Ask, AskOutcome, Decision, Limits, MAX_ASKS, MAX_KEY, OneLimit};
 pub use quota::{Algorithm, MAX_LIMIT, MAX_LOGGED, MAX_PERIOD, Quota};
 pub use windows::{Fixed, FixedWindow, Log, Sliding, SlidingLog, SlidingWindow};

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::concurrency::Concurrency;
 use super::gcra::{Gcra, Tat};
 use super::windows::{Fixed, FixedWindow, Log, Sliding, SlidingLog, SlidingWindow};
 use crate::types::Millis;
@@ -40,6 +41,19 @@ pub(crate) trait Algorithmic {
     /// The debt is bounded at twice what the quota holds.
     fn charge(&self, state: &mut Self::State, units: i64, now: i64);
 
+    /// How long until a queue takes a call of this cost, if whoever calls is ready to wait for `patience`
+    /// milliseconds. Only a token bucket has a queue; elsewhere nobody waits.
+    fn queue(&self, state: &Self::State, cost: i64, patience: i64, now: i64) -> i64 {
+        let _ = patience;
+        self.wait(state, cost, now)
+    }
+
+    /// Gives back units that were taken at an instant. Only calls in flight are told apart by it.
+    fn release(&self, state: &mut Self::State, units: i64, at: i64, now: i64) {
+        let _ = at;
+        self.charge(state, -units, now);
+    }
+
     /// How the key stands.
     fn look(&self, state: &Self::State, now: i64) -> Standing;
 
@@ -69,12 +83,28 @@ pub enum Op {
     Reset,
     /// Refuse the key until this instant whatever its quota says; an instant that is past lifts the block.
     Block(Millis),
+    /// Be charged now and go on after a wait of at most this long: the verdict's `ready_after`. Refused if
+    /// the wait would be longer, or the queue deeper than one full quota. A token bucket's only.
+    Queue(Millis),
+    /// Give back what was taken at this instant ([`Decision::at`](super::Decision::at) of the call that
+    /// took it). Nothing happens once its lease has run out, as the place is somebody else's then.
+    /// [`Concurrency`](super::Algorithm::Concurrency)'s only.
+    Release(Millis),
+    /// [`Release`](Op::Release) and [`Take`](Op::Take) in one step: a new lease for what was taken at this
+    /// instant. If the lease has run out it passes only if there is still room.
+    /// [`Concurrency`](super::Algorithm::Concurrency)'s only.
+    Renew(Millis),
 }
 
 impl Op {
     /// Whether the verdict can be a refusal.
     pub(crate) fn can_refuse(self) -> bool {
-        matches!(self, Op::Take | Op::Peek)
+        matches!(self, Op::Take | Op::Peek | Op::Queue(_) | Op::Renew(_))
+    }
+
+    /// Whether it can make a key known that was not.
+    pub(crate) fn can_charge(self) -> bool {
+        matches!(self, Op::Take | Op::Penalty | Op::Queue(_) | Op::Renew(_))
     }
 }
 
@@ -91,6 +121,8 @@ pub enum Reason {
     Blocked,
     /// The limiter's store is down, and the policy for that is to refuse.
     Unavailable,
+    /// The key is on the deny list.
+    Denied,
 }
 
 /// The answer for one ask.
@@ -104,6 +136,8 @@ pub struct Verdict {
     pub reset_after: Millis,
     /// How long until the same call passes. `None` if it passed, or never will.
     pub retry_after: Option<Millis>,
+    /// How long to wait before going on, for a call that was [queued](Op::Queue). Zero for all others.
+    pub ready_after: Millis,
     /// Why not.
     pub reason: Option<Reason>,
 }
@@ -119,6 +153,8 @@ pub enum Rule {
     SlidingWindow(SlidingWindow),
     /// Every call remembered.
     SlidingLog(SlidingLog),
+    /// Calls in flight.
+    Concurrency(Concurrency),
 }
 
 /// What is remembered of one key under one rule.
@@ -130,14 +166,14 @@ pub enum State {
     FixedWindow(Fixed),
     /// Weighted windows.
     SlidingWindow(Sliding),
-    /// Every call remembered.
+    /// Every call remembered, and calls in flight.
     SlidingLog(Log),
 }
 
 /// Whether an ask passes, before anything is charged: the wait, or why it is refused for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Judgement {
-    /// Milliseconds until it passes.
+    /// Milliseconds until it passes; of a call that was queued, until it may go on.
     pub(crate) wait: i64,
     pub(crate) reason: Option<Reason>,
 }
@@ -164,17 +200,31 @@ pub(crate) fn judge<A: Algorithmic>(a: &A, capacity: i64, state: &A::State, aske
             reason: Some(Reason::TooCostly),
         };
     }
-    let wait = a.wait(state, asked.cost, asked.now);
+    let wait = match asked.op {
+        Op::Queue(patience) => a.queue(state, asked.cost, instant(patience), asked.now),
+        Op::Renew(at) => {
+            let mut without = state.clone();
+            a.release(&mut without, asked.cost, instant(at), asked.now);
+            a.wait(&without, asked.cost, asked.now)
+        }
+        _ => a.wait(state, asked.cost, asked.now),
+    };
     if asked.blocked_until > asked.now {
         Judgement {
             wait: wait.max(asked.blocked_until - asked.now),
             reason: Some(Reason::Blocked),
         }
-    } else {
+    } else if wait > 0 {
         Judgement {
             wait,
-            reason: (wait > 0).then_some(Reason::Exceeded),
+            reason: Some(Reason::Exceeded),
         }
+    } else {
+        let wait = match asked.op {
+            Op::Queue(_) => a.wait(state, asked.cost, asked.now),
+            _ => 0,
+        };
+        Judgement { wait, reason: None }
     }
 }
 
@@ -182,8 +232,13 @@ pub(crate) fn judge<A: Algorithmic>(a: &A, capacity: i64, state: &A::State, aske
 #[inline]
 pub(crate) fn apply<A: Algorithmic>(a: &A, state: &mut A::State, asked: Asked) {
     match asked.op {
-        Op::Take | Op::Penalty if asked.cost > 0 => a.charge(state, asked.cost, asked.now),
+        Op::Take | Op::Penalty | Op::Queue(_) if asked.cost > 0 => a.charge(state, asked.cost, asked.now),
         Op::Refund if asked.cost > 0 => a.charge(state, -asked.cost, asked.now),
+        Op::Release(at) if asked.cost > 0 => a.release(state, asked.cost, instant(at), asked.now),
+        Op::Renew(at) if asked.cost > 0 => {
+            a.release(state, asked.cost, instant(at), asked.now);
+            a.charge(state, asked.cost, asked.now);
+        }
         Op::Reset => *state = A::State::default(),
         _ => {}
     }
@@ -199,6 +254,10 @@ pub(crate) fn verdict(judgement: Judgement, standing: Standing) -> Verdict {
             None | Some(Reason::TooCostly) => None,
             Some(_) => Some(Millis(judgement.wait)),
         },
+        ready_after: match judgement.reason {
+            None => Millis(judgement.wait),
+            Some(_) => Millis::ZERO,
+        },
         reason: judgement.reason,
     }
 }
@@ -211,6 +270,7 @@ macro_rules! each {
             (Rule::FixedWindow($a), State::FixedWindow($s)) => $body,
             (Rule::SlidingWindow($a), State::SlidingWindow($s)) => $body,
             (Rule::SlidingLog($a), State::SlidingLog($s)) => $body,
+            (Rule::Concurrency($a), State::SlidingLog($s)) => $body,
             _ => unreachable!("the state was checked to belong to the rule"),
         }
     };
@@ -223,7 +283,7 @@ impl Rule {
             Rule::Gcra(g) => g.capacity / g.interval,
             Rule::FixedWindow(w) => w.limit,
             Rule::SlidingWindow(w) => w.limit,
-            Rule::SlidingLog(w) => w.limit,
+            Rule::SlidingLog(w) | Rule::Concurrency(Concurrency(w)) => w.limit,
         }
     }
 
@@ -233,7 +293,7 @@ impl Rule {
             Rule::Gcra(_) => State::Gcra(Tat::default()),
             Rule::FixedWindow(_) => State::FixedWindow(Fixed::default()),
             Rule::SlidingWindow(_) => State::SlidingWindow(Sliding::default()),
-            Rule::SlidingLog(_) => State::SlidingLog(Log::default()),
+            Rule::SlidingLog(_) | Rule::Concurrency(_) => State::SlidingLog(Log::default()),
         }
     }
 
@@ -276,7 +336,7 @@ impl Rule {
             (Rule::Gcra(_), State::Gcra(_))
                 | (Rule::FixedWindow(_), State::FixedWindow(_))
                 | (Rule::SlidingWindow(_), State::SlidingWindow(_))
-                | (Rule::SlidingLog(_), State::SlidingLog(_))
+                | (Rule::SlidingLog(_) | Rule::Concurrency(_), State::SlidingLog(_))
         )
     }
 }
@@ -289,12 +349,13 @@ mod tests {
 
     const NOW: Millis = Millis(1_700_000_000_000);
 
-    fn algorithms() -> [Algorithm; 4] {
+    fn algorithms() -> [Algorithm; 5] {
         [
             Algorithm::Gcra,
             Algorithm::FixedWindow,
             Algorithm::SlidingWindow,
             Algorithm::SlidingLog,
+            Algorithm::Concurrency,
         ]
     }
 
@@ -330,6 +391,52 @@ mod tests {
             let (v, _) = step(s, Op::Reset, 0);
             assert_eq!((v.remaining, v.reset_after), (5, Millis::ZERO), "{algorithm:?}");
         }
+    }
+
+    #[test]
+    fn a_queue_tells_how_long_to_wait_and_is_no_deeper_than_a_quota() {
+        let rule = Quota::per_second(10).burst(1).rule().unwrap();
+        let (mut state, mut waits) = (rule.unseen(), Vec::new());
+        loop {
+            let (v, after) = rule.decide(state.clone(), Op::Queue(Millis::mins(1)), 1, NOW);
+            if !v.admitted {
+                assert_eq!((v.retry_after, v.ready_after), (Some(Millis(100)), Millis::ZERO));
+                break;
+            }
+            waits.push(v.ready_after.0);
+            state = after;
+        }
+        assert_eq!(waits, (0..20).map(|n| n * 100).collect::<Vec<_>>());
+        let (v, _) = rule.decide(state.clone(), Op::Queue(Millis(300)), 1, NOW + Millis(1_000));
+        assert_eq!(
+            (v.admitted, v.retry_after),
+            (false, Some(Millis(700))),
+            "its turn is in 1000 ms"
+        );
+        let (v, _) = rule.decide(state, Op::Queue(Millis(300)), 1, NOW + Millis(1_700));
+        assert_eq!((v.admitted, v.ready_after), (true, Millis(300)));
+    }
+
+    #[test]
+    fn a_renewed_lease_begins_anew_and_a_lost_one_needs_room() {
+        let rule = "2/10s concurrent".parse::<Quota>().unwrap().rule().unwrap();
+        let (v, s) = rule.decide(rule.unseen(), Op::Take, 2, NOW);
+        assert!(v.admitted);
+        let later = NOW + Millis::secs(6);
+        assert!(!rule.decide(s.clone(), Op::Take, 1, later).0.admitted);
+        let (v, s) = rule.decide(s, Op::Renew(NOW), 2, later);
+        assert_eq!((v.admitted, v.remaining, v.reset_after), (true, 0, Millis::secs(10)));
+        let (v, s) = rule.decide(s, Op::Release(NOW), 2, later);
+        assert_eq!(v.remaining, 0, "it is held from later on");
+        let (_, s) = rule.decide(s, Op::Release(later), 1, later);
+        let over = later + Millis::secs(10);
+        let (_, s) = rule.decide(s, Op::Take, 2, over);
+        let (v, _) = rule.decide(s, Op::Renew(later), 1, over);
+        assert_eq!(
+            (v.admitted, v.reason),
+            (false, Some(Reason::Exceeded)),
+            "others hold all by now"
+        );
     }
 
     #[test]

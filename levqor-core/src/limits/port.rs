@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::policy::{Op, Reason, Verdict};
-use super::quota::{Quota, span};
+use super::quota::{Algorithm, Quota, span};
 use crate::error::{Error, ErrorKind, Result};
 use crate::types::{Millis, Tenant};
 
@@ -25,6 +25,25 @@ pub trait Limits: Send + Sync + 'static {
     /// No asks pass. Wrong asks (see [`Ask`]) are an error, as is a store that cannot answer and has no
     /// policy for that; a refusal is neither.
     async fn take(&self, tenant: &Tenant, asks: &[Ask], now: Millis) -> Result<Decision>;
+
+    /// The same at once, of a store that never has to wait; `None` of all others.
+    fn take_now(&self, tenant: &Tenant, asks: &[Ask], now: Millis) -> Option<Result<Decision>> {
+        let _ = (tenant, asks, now);
+        None
+    }
+
+    /// One limit made ready for many keys, of a store that never has to wait; `None` of all others.
+    fn prepare(&self, tenant: &Tenant, name: &str, quota: Quota) -> Result<Option<Arc<dyn OneLimit>>> {
+        let _ = (tenant, name, quota);
+        Ok(None)
+    }
+}
+
+/// One limit of a tenant, made ready for many keys: the shortest way to a verdict. It counts with every
+/// other [`Ask`] of its name and quota, and sees their blocks.
+pub trait OneLimit: Send + Sync + 'static {
+    /// Takes for a key, which is used as it is, however long.
+    fn take(&self, key: &[u8], cost: u32, now: Millis) -> Verdict;
 }
 
 /// One limit asked for one key.
@@ -95,6 +114,23 @@ impl Ask {
             )
             .hint("use an id, or a hash of what is so long"));
         }
+        if matches!(self.op, Op::Queue(_)) && self.quota.algorithm_used() != Algorithm::Gcra {
+            return Err(Error::invalid(
+                "limits.no_queue",
+                format!("the limit `{}` has no queue: only a token bucket has one", self.name),
+            )
+            .hint("use a quota like `10/second burst 1`"));
+        }
+        if matches!(self.op, Op::Release(_) | Op::Renew(_)) && self.quota.algorithm_used() != Algorithm::Concurrency {
+            return Err(Error::invalid(
+                "limits.no_lease",
+                format!(
+                    "the limit `{}` has no leases: only one of calls in flight has them",
+                    self.name
+                ),
+            )
+            .hint("use a quota like `10/30s concurrent`"));
+        }
         self.quota.check()
     }
 }
@@ -156,8 +192,16 @@ pub struct AskOutcome {
     pub reset_after: Millis,
     /// How long until this limit lets the same call pass. `None` if it did, or never will.
     pub retry_after: Option<Millis>,
+    /// How long to wait before going on, for a call that was [queued](Op::Queue).
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ready_after: Millis,
     /// Why it refused.
     pub reason: Option<Reason>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(span: &Millis) -> bool {
+    *span == Millis::ZERO
 }
 
 /// The answer to all asks of a call.
@@ -171,6 +215,9 @@ pub struct Decision {
     pub asks: Vec<AskOutcome>,
     /// How long until the same call passes every limit. `None` if it passed, or never will.
     pub retry_after: Option<Millis>,
+    /// How long to wait before going on, for a call that was [queued](Op::Queue): the longest of its waits.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ready_after: Millis,
     /// Why it was refused: the reason of the limit that keeps it longest.
     pub reason: Option<Reason>,
     /// Decided without the shared store, by the policy for when it is down.
@@ -193,6 +240,7 @@ impl Decision {
                 remaining: v.remaining,
                 reset_after: v.reset_after,
                 retry_after: v.retry_after,
+                ready_after: v.ready_after,
                 reason: v.reason,
             })
             .collect();
@@ -200,9 +248,11 @@ impl Decision {
             .iter()
             .filter(|a| !a.admitted)
             .max_by_key(|a| a.retry_after.unwrap_or(Millis::MAX));
+        let ready_after = asks.iter().map(|a| a.ready_after).max().unwrap_or(Millis::ZERO);
         Decision {
             admitted: worst.is_none(),
             retry_after: worst.and_then(|a| a.retry_after),
+            ready_after: if worst.is_none() { ready_after } else { Millis::ZERO },
             reason: worst.and_then(|a| a.reason),
             degraded: false,
             asks,
@@ -253,6 +303,11 @@ impl Decision {
                 "limits.blocked",
                 format!("blocked for a time by the limit {list}"),
             ),
+            Some(Reason::Denied) => (
+                ErrorKind::Denied,
+                "limits.denied",
+                format!("refused by the deny list of the limit {list}"),
+            ),
             Some(Reason::Unavailable) => (
                 ErrorKind::Unavailable,
                 "limits.unavailable",
@@ -267,7 +322,7 @@ impl Decision {
         // The problem types of draft-ietf-httpapi-ratelimit-headers-11, section 5.
         let problem = match self.reason {
             Some(Reason::Unavailable) => "temporary-reduced-capacity",
-            Some(Reason::Blocked) => "abnormal-usage-detected",
+            Some(Reason::Blocked | Reason::Denied) => "abnormal-usage-detected",
             _ => "quota-exceeded",
         };
         let e = Error::new(kind, code, message)
@@ -276,6 +331,7 @@ impl Decision {
             .with_headers(self.headers());
         Some(match (self.reason, self.retry_after) {
             (Some(Reason::TooCostly), _) => e.retry(false).hint("split it into smaller calls"),
+            (Some(Reason::Denied), _) => e.retry(false),
             (_, Some(wait)) => e.after(wait).hint(format!("try again in {}", human(wait))),
             (_, None) => e,
         })
@@ -291,7 +347,16 @@ impl Decision {
             text.push_str(" (the shared store is down; decided without it)");
         }
         for a in &self.asks {
-            let _ = write!(text, "\n- `{}` allows {} per {}", a.name, a.limit, span(a.quota.period()));
+            let _ = match a.quota.algorithm_used() {
+                Algorithm::Concurrency => write!(
+                    text,
+                    "\n- `{}` allows {} at a time, each for {} at most",
+                    a.name,
+                    a.limit,
+                    span(a.quota.period())
+                ),
+                _ => write!(text, "\n- `{}` allows {} per {}", a.name, a.limit, span(a.quota.period())),
+            };
             if a.quota.capacity() != a.limit {
                 let _ = write!(text, ", {} at once", a.quota.capacity());
             }
@@ -301,6 +366,7 @@ impl Decision {
                 Some(Reason::Exceeded) => text.push_str("used up"),
                 Some(Reason::TooCostly) => text.push_str("the call costs more than it can ever allow"),
                 Some(Reason::Blocked) => text.push_str("the key is blocked"),
+                Some(Reason::Denied) => text.push_str("the key is on the deny list"),
                 Some(Reason::Unavailable) => text.push_str("cannot be checked"),
             }
             let _ = write!(text, ", {} left", a.remaining);
@@ -309,6 +375,9 @@ impl Decision {
             }
             if let Some(wait) = a.retry_after {
                 let _ = write!(text, ", passes in {}", human(wait));
+            }
+            if a.ready_after > Millis::ZERO {
+                let _ = write!(text, ", its turn comes in {}", human(a.ready_after));
             }
         }
         text
@@ -340,6 +409,7 @@ mod tests {
             remaining,
             reset_after: Millis(reset),
             retry_after: refused.and_then(|(_, w)| w).map(Millis),
+            ready_after: Millis::ZERO,
             reason: refused.map(|(r, _)| r),
         }
     }
@@ -365,6 +435,11 @@ mod tests {
                 "limits.duplicate_ask",
             ),
             (vec![Ask::new("a", "k", q); MAX_ASKS + 1], "limits.too_many_asks"),
+            (
+                vec![Ask::new("a", "k", q.algorithm(Algorithm::SlidingLog)).op(Op::Queue(NOW))],
+                "limits.no_queue",
+            ),
+            (vec![Ask::new("a", "k", q).op(Op::Renew(NOW))], "limits.no_lease"),
         ] {
             assert_eq!(check_asks(&asks).unwrap_err().code(), code);
         }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::concurrency::Concurrency;
 use super::gcra::{FRACTION_BITS, Gcra};
 use super::policy::Rule;
 use super::windows::{FixedWindow, SlidingLog, SlidingWindow};
@@ -39,6 +40,10 @@ pub enum Algorithm {
     SlidingWindow,
     /// Every call is remembered: never more than the limit in any period. Limits up to 100,000.
     SlidingLog,
+    /// How many are in flight at the same time. The period is the lease: a place that is not
+    /// [given back](super::Op::Release) or [renewed](super::Op::Renew) is free again after it. Limits up to
+    /// 100,000.
+    Concurrency,
 }
 
 impl Algorithm {
@@ -49,6 +54,7 @@ impl Algorithm {
             Algorithm::FixedWindow => "fixed",
             Algorithm::SlidingWindow => "sliding",
             Algorithm::SlidingLog => "log",
+            Algorithm::Concurrency => "concurrent",
         }
     }
 }
@@ -112,6 +118,11 @@ impl Quota {
     /// So many units per 24 hours.
     pub fn per_day(limit: u32) -> Self {
         Quota::new(limit, Millis::hours(24))
+    }
+
+    /// So many at the same time, each for no longer than the lease.
+    pub fn concurrent(limit: u32, lease: Millis) -> Self {
+        Quota::new(limit, lease).algorithm(Algorithm::Concurrency)
     }
 
     /// How many units a token bucket holds, that is, how many may come at once: the limit itself, unless
@@ -205,6 +216,10 @@ impl Quota {
                 invalid(self, format!("a sliding log keeps at most {MAX_LOGGED} calls of a key"))
                     .hint("use `gcra` or `sliding` for so high a limit"),
             ),
+            Algorithm::Concurrency if self.limit <= MAX_LOGGED => {
+                Ok(Rule::Concurrency(Concurrency(SlidingLog { limit, period })))
+            }
+            Algorithm::Concurrency => Err(invalid(self, format!("at most {MAX_LOGGED} can be in flight"))),
         }
     }
 
@@ -240,6 +255,7 @@ impl Quota {
             Algorithm::FixedWindow => b'f',
             Algorithm::SlidingWindow => b's',
             Algorithm::SlidingLog => b'l',
+            Algorithm::Concurrency => b'c',
         };
         shape[4..8].copy_from_slice(&self.limit.to_le_bytes());
         shape[8..].copy_from_slice(&self.period.0.to_le_bytes());
@@ -302,7 +318,7 @@ const UNITS: [(&str, &str); 17] = [
     ("days", "d"),
 ];
 
-const WORDS: [(&str, Algorithm); 10] = [
+const WORDS: [(&str, Algorithm); 13] = [
     ("gcra", Algorithm::Gcra),
     ("bucket", Algorithm::Gcra),
     ("token-bucket", Algorithm::Gcra),
@@ -313,6 +329,9 @@ const WORDS: [(&str, Algorithm); 10] = [
     ("log", Algorithm::SlidingLog),
     ("sliding-log", Algorithm::SlidingLog),
     ("moving", Algorithm::SlidingLog),
+    ("concurrent", Algorithm::Concurrency),
+    ("concurrency", Algorithm::Concurrency),
+    ("in-flight", Algorithm::Concurrency),
 ];
 
 /// The known word nearest to a mistyped one, if one is near.
@@ -422,7 +441,7 @@ impl FromStr for Quota {
                 let all = WORDS.iter().map(|(name, _)| *name).chain(["burst"]);
                 return Err(match nearest(word, all) {
                     Some(near) => e.hint(format!("did you mean `{near}`?")),
-                    None => e.hint("algorithms are gcra, fixed, sliding and log"),
+                    None => e.hint("algorithms are gcra, fixed, sliding, log and concurrent"),
                 });
             };
             if let Some(before) = said.replace(name) {

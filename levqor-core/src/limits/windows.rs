@@ -250,6 +250,45 @@ impl SlidingLog {
         state.entries.back().is_some_and(|(at, _)| *at > now + self.period)
     }
 
+    /// Puts units in at their own instant, though others may have come since.
+    pub(crate) fn insert(&self, state: &mut Log, units: i64, now: i64) {
+        self.prune(state, now);
+        let units = units.min(2 * self.limit - state.used);
+        if units <= 0 {
+            return;
+        }
+        let behind = state.entries.iter().rev().take_while(|(at, _)| *at > now).count();
+        let index = state.entries.len() - behind;
+        match index.checked_sub(1).and_then(|i| state.entries.get_mut(i)) {
+            Some((at, n)) if *at == now => *n += units,
+            _ => state.entries.insert(index, (now, units)),
+        }
+        self.note(state, units);
+    }
+
+    /// Takes units out that came at an instant, if they still count.
+    pub(crate) fn remove(&self, state: &mut Log, units: i64, at: i64, now: i64) {
+        self.prune(state, now);
+        let Ok(index) = state.entries.binary_search_by_key(&at, |(at, _)| *at) else {
+            return;
+        };
+        let held = state.entries[index].1;
+        let back = units.min(held);
+        if back == held {
+            state.entries.remove(index);
+        } else {
+            state.entries[index].1 -= back;
+        }
+        self.note(state, -back);
+    }
+
+    /// Brings the sums up to date after a change.
+    fn note(&self, state: &mut Log, units: i64) {
+        state.used += units;
+        state.spent = state.used >= self.limit;
+        state.idle_at = state.entries.back().map_or(0, |(at, _)| at + self.period);
+    }
+
     /// Forgets what no longer counts.
     fn prune(&self, state: &mut Log, now: i64) {
         if self.outruns(state, now) {
@@ -303,9 +342,7 @@ impl Algorithmic for SlidingLog {
                 back -= n;
             }
         }
-        state.used += units;
-        state.spent = state.used >= self.limit;
-        state.idle_at = state.entries.back().map_or(0, |(at, _)| at + self.period);
+        self.note(state, units);
     }
 
     fn look(&self, state: &Log, now: i64) -> Standing {

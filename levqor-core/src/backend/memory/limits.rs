@@ -60,8 +60,10 @@ impl Tables {
     }
 }
 
-/// Logs are boxed in their table, since most tables hold none.
-impl Algorithmic for Boxed<'_> {
+/// An algorithm whose states are boxed in their table: logs, since most tables hold none.
+struct Boxed<'a, A>(&'a A);
+
+impl<A: Algorithmic<State = Log>> Algorithmic for Boxed<'_, A> {
     type State = Box<Log>;
     fn wait(&self, state: &Box<Log>, cost: i64, now: i64) -> i64 {
         self.0.wait(state, cost, now)
@@ -69,18 +71,19 @@ impl Algorithmic for Boxed<'_> {
     fn charge(&self, state: &mut Box<Log>, units: i64, now: i64) {
         self.0.charge(state, units, now);
     }
+    fn release(&self, state: &mut Box<Log>, units: i64, at: i64, now: i64) {
+        self.0.release(state, units, at, now);
+    }
     fn look(&self, state: &Box<Log>, now: i64) -> Standing {
         self.0.look(state, now)
     }
     fn idle_at(state: &Box<Log>) -> i64 {
-        crate::limits::SlidingLog::idle_at(state)
+        A::idle_at(state)
     }
     fn spent(state: &Box<Log>) -> bool {
-        crate::limits::SlidingLog::spent(state)
+        A::spent(state)
     }
 }
-
-struct Boxed<'a>(&'a crate::limits::SlidingLog);
 
 /// What the tables hold and what they had to let go.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -208,6 +211,7 @@ impl MemoryLimits {
             Rule::FixedWindow(a) => take_found(a, tables.fixed.get_mut(&usage), capacity, asked),
             Rule::SlidingWindow(a) => take_found(a, tables.sliding.get_mut(&usage), capacity, asked),
             Rule::SlidingLog(a) => take_found(&Boxed(a), tables.log.get_mut(&usage), capacity, asked),
+            Rule::Concurrency(a) => take_found(&Boxed(a), tables.log.get_mut(&usage), capacity, asked),
         };
         found.unwrap_or_else(|| self.take_unseen(&mut tables, prepared, usage, asked))
     }
@@ -349,14 +353,14 @@ impl MemoryLimits {
 
     /// Makes room for a key that will be new to a full shard.
     fn make_room_for(&self, tables: &mut Tables, p: &Prepared, key: Fingerprint, asked: Asked) {
-        if tables.len() < self.cap || !matches!(asked.op, Op::Take | Op::Penalty) {
+        if tables.len() < self.cap || !asked.op.can_charge() {
             return;
         }
         let known = match &p.rule {
             Rule::Gcra(_) => tables.gcra.contains_key(&key),
             Rule::FixedWindow(_) => tables.fixed.contains_key(&key),
             Rule::SlidingWindow(_) => tables.sliding.contains_key(&key),
-            Rule::SlidingLog(_) => tables.log.contains_key(&key),
+            Rule::SlidingLog(_) | Rule::Concurrency(_) => tables.log.contains_key(&key),
         };
         if !known {
             self.make_room(tables, asked.now);
@@ -383,12 +387,12 @@ impl MemoryLimits {
                 !goes
             });
         }
-        use crate::limits::{FixedWindow, Gcra, SlidingWindow};
+        use crate::limits::{FixedWindow, Gcra, SlidingLog, SlidingWindow};
         let before = tables.len();
         sweep::<Gcra>(&mut tables.gcra, now);
         sweep::<FixedWindow>(&mut tables.fixed, now);
         sweep::<SlidingWindow>(&mut tables.sliding, now);
-        sweep::<Boxed<'_>>(&mut tables.log, now);
+        sweep::<Boxed<'_, SlidingLog>>(&mut tables.log, now);
         let idle = before - tables.len();
         self.evicted[0].fetch_add(idle as u64, Ordering::Relaxed);
         if tables.len() + self.cap / 16 < self.cap {
@@ -398,7 +402,7 @@ impl MemoryLimits {
         soonest::<Gcra>(&tables.gcra, &mut all);
         soonest::<FixedWindow>(&tables.fixed, &mut all);
         soonest::<SlidingWindow>(&tables.sliding, &mut all);
-        soonest::<Boxed<'_>>(&tables.log, &mut all);
+        soonest::<Boxed<'_, SlidingLog>>(&tables.log, &mut all);
         let Some(last) = all.len().checked_sub(1) else { return };
         let mut quota = (self.cap / 8).max(1).min(all.len());
         let (_, upto, _) = all.select_nth_unstable((quota - 1).min(last));
@@ -406,7 +410,7 @@ impl MemoryLimits {
         evict::<Gcra>(&mut tables.gcra, upto, &mut quota, &mut spent);
         evict::<FixedWindow>(&mut tables.fixed, upto, &mut quota, &mut spent);
         evict::<SlidingWindow>(&mut tables.sliding, upto, &mut quota, &mut spent);
-        evict::<Boxed<'_>>(&mut tables.log, upto, &mut quota, &mut spent);
+        evict::<Boxed<'_, SlidingLog>>(&mut tables.log, upto, &mut quota, &mut spent);
         self.evicted[1].fetch_add(goes - spent, Ordering::Relaxed);
         self.evicted[2].fetch_add(spent, Ordering::Relaxed);
     }
@@ -440,6 +444,7 @@ fn judge_in(tables: &Tables, p: &Prepared, key: Fingerprint, asked: Asked) -> Ju
         Rule::FixedWindow(a) => with(a, tables.fixed.get(&key), p.capacity, asked),
         Rule::SlidingWindow(a) => with(a, tables.sliding.get(&key), p.capacity, asked),
         Rule::SlidingLog(a) => with(&Boxed(a), tables.log.get(&key), p.capacity, asked),
+        Rule::Concurrency(a) => with(&Boxed(a), tables.log.get(&key), p.capacity, asked),
     }
 }
 
@@ -455,6 +460,7 @@ fn look_in(tables: &Tables, p: &Prepared, key: Fingerprint, now: i64) -> Standin
         Rule::FixedWindow(a) => with(a, tables.fixed.get(&key), now),
         Rule::SlidingWindow(a) => with(a, tables.sliding.get(&key), now),
         Rule::SlidingLog(a) => with(&Boxed(a), tables.log.get(&key), now),
+        Rule::Concurrency(a) => with(&Boxed(a), tables.log.get(&key), now),
     }
 }
 
@@ -464,14 +470,15 @@ fn apply_in(tables: &mut Tables, p: &Prepared, key: Fingerprint, asked: Asked) {
         Rule::FixedWindow(a) => apply_to(a, &mut tables.fixed, key, asked),
         Rule::SlidingWindow(a) => apply_to(a, &mut tables.sliding, key, asked),
         Rule::SlidingLog(a) => apply_to(&Boxed(a), &mut tables.log, key, asked),
+        Rule::Concurrency(a) => apply_to(&Boxed(a), &mut tables.log, key, asked),
     }
 }
 
 /// Does what was asked to a key that may not be in its table yet, and drops it if nothing is left to know.
 fn apply_to<A: Algorithmic>(a: &A, table: &mut Table<A::State>, key: Fingerprint, asked: Asked) {
     match asked.op {
-        Op::Take | Op::Penalty if asked.cost > 0 => apply(a, table.entry(key).or_default(), asked),
-        Op::Refund if asked.cost > 0 => {
+        op if op.can_charge() && asked.cost > 0 => apply(a, table.entry(key).or_default(), asked),
+        Op::Refund | Op::Release(_) if asked.cost > 0 => {
             if let Some(state) = table.get_mut(&key) {
                 apply(a, state, asked);
                 if A::idle_at(state) <= asked.now {

@@ -6,8 +6,8 @@
 --
 -- KEYS: per ask its state, its block, and for a log the sum of the log.
 -- ARGV: now in milliseconds, or empty for Redis' own clock; how long keys outlive their end; then per ask
---   operation, cost, until, algorithm, and four numbers of the algorithm:
---   g: interval, ticks per millisecond, capacity, bound      f, s, l: limit, period, 0, 0
+--   operation, cost, an instant or span that belongs to the operation, algorithm, and four numbers of the algorithm:
+--   g: interval, ticks per millisecond, capacity, bound      f, s, l, c: limit, period, 0, 0
 -- Answer: now, then per ask wait, reason (0 none, 1 exceeded, 2 too costly, 3 blocked), remaining, reset.
 
 local now
@@ -52,6 +52,12 @@ rules.g = {
   wait = function(a)
     local over = a.level + math.min(a.cost * a.p1, a.p4) - a.p3
     return over <= 0 and 0 or ceil_div(over, a.p2)
+  end,
+  -- How long until the queue takes it.
+  queue = function(a)
+    local over = a.level + math.min(a.cost * a.p1, a.p4) - a.p3
+    local room = math.min(a.till * a.p2, a.p4 - a.p3)
+    return over <= room and 0 or ceil_div(over - room, a.p2)
   end,
   charge = function(a, units)
     a.level = clamp(a.level + units * a.p1, 0, a.p4)
@@ -159,6 +165,40 @@ local function each_entry(a, from, f)
     from = from + 100
   end
 end
+-- Forgets what no longer counts.
+local function prune(a)
+  if a.future then
+    redis.call('DEL', a.key)
+    redis.call('RPUSH', a.key, text(now, a.used))
+  elseif a.gone > 0 then
+    redis.call('LTRIM', a.key, a.gone, -1)
+  end
+  a.future, a.gone = false, 0
+end
+local function save_log(a)
+  a.last = entry(a, -1)
+  if a.last then
+    local life = string.format('%.0f', math.max(a.last + a.p2 - now, 0) + slack)
+    redis.call('SET', a.sum, text(a.used), 'PX', life)
+    redis.call('PEXPIRE', a.key, life)
+  else
+    redis.call('DEL', a.sum)
+  end
+end
+-- Where the entry of an instant lies and its units; else the text of the first later one.
+local function find_entry(a, instant)
+  local index, found, units, later = -1, nil, nil, nil
+  each_entry(a, 0, function(at, n)
+    index = index + 1
+    if at == instant then
+      found, units = index, n
+    elseif at > instant then
+      later = text(at, n)
+    end
+    return at >= instant
+  end)
+  return found, units, later
+end
 rules.l = {
   load = function(a)
     a.last = entry(a, -1)
@@ -192,12 +232,7 @@ rules.l = {
     return wait
   end,
   charge = function(a, units)
-    if a.future then
-      redis.call('DEL', a.key)
-      redis.call('RPUSH', a.key, text(now, a.used))
-    elseif a.gone > 0 then
-      redis.call('LTRIM', a.key, a.gone, -1)
-    end
+    prune(a)
     units = clamp(units, -a.used, 2 * a.p1 - a.used)
     a.used = a.used + units
     if units > 0 then
@@ -216,16 +251,72 @@ rules.l = {
       if n > back then redis.call('LSET', a.key, -1, text(at, n - back)) else redis.call('RPOP', a.key) end
       back = back - math.min(n, back)
     end
-    a.last = entry(a, -1)
-    if a.last then
-      local life = string.format('%.0f', math.max(a.last + a.p2 - now, 0) + slack)
-      redis.call('SET', a.sum, text(a.used), 'PX', life)
-      redis.call('PEXPIRE', a.key, life)
-    else
-      redis.call('DEL', a.sum)
-    end
+    save_log(a)
   end,
   look = function(a) return math.max(a.p1 - a.used, 0), a.used == 0 and 0 or a.last + a.p2 - now end,
+}
+
+-- Calls in flight: a log in which each entry stands at its own instant and can be taken out by it. An entry
+-- stays for one period, its lease.
+rules.c = {
+  load = rules.l.load,
+  capacity = rules.l.capacity,
+  wait = rules.l.wait,
+  look = rules.l.look,
+  charge = function(a, units)
+    if units <= 0 then return rules.l.charge(a, units) end
+    prune(a)
+    units = math.min(units, 2 * a.p1 - a.used)
+    if units > 0 then
+      local at, n, later
+      -- Most calls are the newest of all, which needs no search.
+      local last = entry(a, -1)
+      if last and last >= now then at, n, later = find_entry(a, now) end
+      if at then
+        redis.call('LSET', a.key, at, text(now, n + units))
+      elseif later then
+        redis.call('LINSERT', a.key, 'BEFORE', later, text(now, units))
+      else
+        redis.call('RPUSH', a.key, text(now, units))
+      end
+      a.used = a.used + units
+    end
+    save_log(a)
+  end,
+  release = function(a, units, instant)
+    prune(a)
+    local at, n = find_entry(a, instant)
+    if at then
+      local back = math.min(units, n)
+      if back == n then
+        redis.call('LREM', a.key, 1, text(instant, n))
+      else
+        redis.call('LSET', a.key, at, text(instant, n - back))
+      end
+      a.used = a.used - back
+    end
+    save_log(a)
+  end,
+  -- How long until it passes, were what was taken at the instant given back.
+  renew = function(a)
+    if a.future then
+      local held = a.till == now and math.min(a.cost, a.used) or 0
+      return a.used - held + a.cost > a.p1 and a.p2 or 0
+    end
+    local over, wait = a.used + a.cost - a.p1, a.p2
+    local at, n = find_entry(a, a.till)
+    if at and at >= a.gone then over = over - math.min(a.cost, n) else at = nil end
+    if over <= 0 then return 0 end
+    each_entry(a, a.gone, function(instant, units)
+      if at and instant == a.till then units = math.max(units - a.cost, 0) end
+      over = over - units
+      if over <= 0 then
+        wait = instant + a.p2 - now
+        return true
+      end
+    end)
+    return wait
+  end,
 }
 
 local asks, key, arg = {}, 1, 3
@@ -237,7 +328,7 @@ while arg <= #ARGV do
     key = KEYS[key], block = KEYS[key + 1], reason = 0, delay = 0,
   }
   key = key + 2
-  if kind == 'l' then
+  if kind == 'l' or kind == 'c' then
     a.sum = KEYS[key]
     key = key + 1
   end
@@ -248,16 +339,18 @@ end
 
 local all = true
 for _, a in ipairs(asks) do
-  if a.op == 'take' or a.op == 'peek' then
+  if a.op == 'take' or a.op == 'peek' or a.op == 'queue' or a.op == 'renew' then
     if a.cost > a.rule.capacity(a) then
       a.reason = 2
     else
-      a.delay = a.rule.wait(a)
+      a.delay = (a.op == 'queue' or a.op == 'renew') and a.rule[a.op](a) or a.rule.wait(a)
       local blocked = tonumber(redis.call('GET', a.block) or '0') - now
       if blocked > 0 then
         a.delay, a.reason = math.max(a.delay, blocked), 3
       elseif a.delay > 0 then
         a.reason = 1
+      elseif a.op == 'queue' then
+        a.delay = a.rule.wait(a)
       end
     end
     all = all and a.reason == 0
@@ -266,8 +359,13 @@ end
 
 if all then
   for _, a in ipairs(asks) do
-    if a.op == 'take' or a.op == 'penalty' then
+    if a.op == 'take' or a.op == 'penalty' or a.op == 'queue' then
       if a.cost > 0 then a.rule.charge(a, a.cost) end
+    elseif a.op == 'release' or a.op == 'renew' then
+      if a.cost > 0 then
+        a.rule.release(a, a.cost, a.till)
+        if a.op == 'renew' then a.rule.charge(a, a.cost) end
+      end
     elseif a.op == 'refund' then
       if a.cost > 0 then a.rule.charge(a, -a.cost) end
     elseif a.op == 'reset' then

@@ -9,7 +9,9 @@ use redis::Script;
 use super::link::{Lost, Parts, RedisLink, TimeSource};
 use crate::backend::memory::MemoryLimits;
 use crate::error::{Error, Result};
-use crate::limits::{Ask, Decision, Judgement, Limits, Op, Reason, Rule, Standing, Verdict, check_asks, instant, verdict};
+use crate::limits::{
+    Ask, Concurrency, Decision, Judgement, Limits, Op, Reason, Rule, Standing, Verdict, check_asks, instant, verdict,
+};
 use crate::types::{Millis, Tenant};
 
 const SOURCE: &str = include_str!("limits.lua");
@@ -90,17 +92,21 @@ impl RedisLimits {
                 Op::Penalty => ("penalty", 0),
                 Op::Reset => ("reset", 0),
                 Op::Block(until) => ("block", instant(until)),
+                Op::Queue(patience) => ("queue", instant(patience)),
+                Op::Release(at) => ("release", instant(at)),
+                Op::Renew(at) => ("renew", instant(at)),
             };
             let rule = ask.quota.rule().map_err(|_| Lost::Down)?;
             let (kind, numbers) = match rule {
                 Rule::Gcra(g) => ("g", [g.interval, g.per_ms, g.capacity, g.bound]),
                 Rule::FixedWindow(w) => ("f", [w.limit, w.period, 0, 0]),
                 Rule::SlidingWindow(w) => ("s", [w.limit, w.period, 0, 0]),
-                Rule::SlidingLog(w) => {
+                Rule::SlidingLog(w) | Rule::Concurrency(Concurrency(w)) => {
                     let mut sum = key_of(tenant, ask, Some(&ask.quota.shape()));
                     sum.extend_from_slice(b":n");
                     parts.key(sum);
-                    ("l", [w.limit, w.period, 0, 0])
+                    let kind = if matches!(rule, Rule::SlidingLog(_)) { "l" } else { "c" };
+                    (kind, [w.limit, w.period, 0, 0])
                 }
             };
             parts
@@ -157,6 +163,7 @@ impl RedisLimits {
                 remaining: a.quota.capacity(),
                 reset_after: Millis::ZERO,
                 retry_after: None,
+                ready_after: Millis::ZERO,
                 reason: None,
             }),
             OnDown::Closed => all(|_| Verdict {
@@ -164,6 +171,7 @@ impl RedisLimits {
                 remaining: 0,
                 reset_after: Millis::secs(1),
                 retry_after: Some(Millis::secs(1)),
+                ready_after: Millis::ZERO,
                 reason: Some(Reason::Unavailable),
             }),
         };

@@ -6,6 +6,7 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::limits::Quota;
 use crate::limits::behaviour::{self, T0};
+use crate::testkit::exact;
 use crate::testkit::services::{RunningService, Service};
 
 /// The promise: whatever Redis does, an answer within this time.
@@ -63,6 +64,27 @@ async fn many_links_on_one_key_get_exactly_the_limit_by_redis_own_clock() {
         degraded += d;
     }
     assert_eq!((admitted, degraded), (100, 0));
+}
+
+#[tokio::test]
+async fn four_processes_get_what_one_would() {
+    if exact::serve(async |url| RedisLimits::new(RedisLink::new(&url).unwrap()).time(TimeSource::Caller)).await {
+        return;
+    }
+    let redis = Service::redis();
+    let mut workers = exact::Workers::start(module_path!(), "four_processes_get_what_one_would", 4, &redis.url());
+    exact::at_fixed_instants(&mut workers);
+}
+
+#[tokio::test]
+async fn four_processes_get_what_one_would_by_redis_own_clock() {
+    if exact::serve(async |url| RedisLimits::new(RedisLink::new(&url).unwrap())).await {
+        return;
+    }
+    let redis = Service::redis();
+    let test = "four_processes_get_what_one_would_by_redis_own_clock";
+    let mut workers = exact::Workers::start(module_path!(), test, 4, &redis.url());
+    exact::by_the_clock_of_the_store(&mut workers, 2_000);
 }
 
 #[tokio::test]
