@@ -9,6 +9,8 @@ pub mod redis;
 pub mod shm;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sql;
+mod stored;
 
 pub use hub::Hub;
 pub use open::{Backend, open};
+pub use stored::{StoredClaims, StoredLimits};

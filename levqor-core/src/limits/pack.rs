@@ -22,6 +22,20 @@ pub(crate) trait Packed: Sized {
     fn unpack(idle_at: i64, spent: bool, words: impl Iterator<Item = u64>) -> Self;
 }
 
+/// Does something with a rule's algorithm, whichever it is.
+macro_rules! each_rule {
+    ($rule:expr, |$a:ident| $body:expr) => {
+        match $rule {
+            $crate::limits::Rule::Gcra($a) => $body,
+            $crate::limits::Rule::FixedWindow($a) => $body,
+            $crate::limits::Rule::SlidingWindow($a) => $body,
+            $crate::limits::Rule::SlidingLog($a) => $body,
+            $crate::limits::Rule::Concurrency($a) => $body,
+        }
+    };
+}
+pub(crate) use each_rule;
+
 fn low(word: u64) -> u32 {
     // The mask leaves what fits.
     u32::try_from(word & u64::from(u32::MAX)).unwrap_or(0)
@@ -115,8 +129,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::limits::{Algorithmic, Quota, Rule, SlidingLog, SlidingWindow};
-    use crate::limits::{FixedWindow, Gcra};
+    use crate::limits::{Algorithmic, Concurrency, FixedWindow, Gcra, Quota, Rule, SlidingLog, SlidingWindow};
 
     fn comes_back<A: Algorithmic>(a: &A, steps: &[(i64, i64)]) -> Result<(), TestCaseError>
     where
@@ -148,6 +161,7 @@ mod tests {
             comes_back(&FixedWindow { limit, period }, &steps)?;
             comes_back(&SlidingWindow { limit, period }, &steps)?;
             comes_back(&SlidingLog { limit, period }, &steps)?;
+            comes_back(&Concurrency(SlidingLog { limit, period }), &steps)?;
         }
     }
 }

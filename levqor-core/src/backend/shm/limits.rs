@@ -1,6 +1,7 @@
 //! Limits over the table.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
@@ -11,8 +12,8 @@ use super::table::{Field, Place, Table};
 use crate::backend::memory::LimitStats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{
-    Algorithmic, Ask, Asked, Decision, Fingerprint, Fingerprinter, Judgement, Limits, Op, Packed, Quota, Rule, Standing, Verdict,
-    apply, check_asks, instant, judge, verdict,
+    Algorithmic, Ask, Asked, Concurrency, Decision, Fingerprint, Fingerprinter, Judgement, Limits, OneLimit, Op, Packed, Quota,
+    Reason, Rule, Standing, Verdict, apply, check_asks, each_rule, instant, judge, verdict,
 };
 use crate::types::{Millis, Tenant};
 
@@ -25,9 +26,11 @@ const DEFAULT_KEYS: usize = 100_000;
 /// A call takes a fraction of a microsecond. It waits only for a call on the same bucket in another thread
 /// or process, at most 150 ms (`limits.busy`) for one that was stopped in the middle of it; one that died
 /// there is not waited for.
-#[derive(Debug)]
+///
+/// Cloning it shares it.
+#[derive(Clone, Debug)]
 pub struct ShmLimits {
-    table: Table,
+    table: Arc<Table>,
 }
 
 /// One limit's name and quota, made ready for many keys. Belongs to the limiter that made it.
@@ -52,25 +55,15 @@ struct Pending {
     block: Option<(Fingerprint, Place)>,
 }
 
-/// Does something with a rule's algorithm, whichever it is.
-macro_rules! with {
-    ($rule:expr, |$a:ident| $body:expr) => {
-        match $rule {
-            Rule::Gcra($a) => $body,
-            Rule::FixedWindow($a) => $body,
-            Rule::SlidingWindow($a) => $body,
-            Rule::SlidingLog($a) => $body,
-        }
-    };
-}
-
 /// The most words that a state of this rule has.
 fn words_of(rule: &Rule) -> usize {
     match rule {
         Rule::Gcra(_) | Rule::FixedWindow(_) | Rule::SlidingWindow(_) => 2,
         // Calls of a millisecond share a word. Penalties bring twice the limit, a clock that was set back
         // twice the period.
-        Rule::SlidingLog(log) => usize::try_from(2 * log.limit.min(log.period) + 2).unwrap_or(usize::MAX),
+        Rule::SlidingLog(log) | Rule::Concurrency(Concurrency(log)) => {
+            usize::try_from(2 * log.limit.min(log.period) + 2).unwrap_or(usize::MAX)
+        }
     }
 }
 
@@ -80,7 +73,7 @@ impl ShmLimits {
     /// Processes that open the same file share the limits.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Ok(ShmLimits {
-            table: Table::open(path.as_ref(), None, DEFAULT_KEYS)?,
+            table: Arc::new(Table::open(path.as_ref(), None, DEFAULT_KEYS)?),
         })
     }
 
@@ -88,7 +81,7 @@ impl ShmLimits {
     /// (`limits.shm_layout`).
     pub fn with_capacity(path: impl AsRef<Path>, keys: usize) -> Result<Self> {
         Ok(ShmLimits {
-            table: Table::open(path.as_ref(), Some(keys), keys)?,
+            table: Arc::new(Table::open(path.as_ref(), Some(keys), keys)?),
         })
     }
 
@@ -138,7 +131,7 @@ impl ShmLimits {
         let place = self.table.place(prepared.class, key);
         let bucket = self.table.bucket(place);
         let _held = self.table.lock(place)?;
-        match with!(&prepared.rule, |a| bucket.take(a, key, prepared.capacity, asked)) {
+        match each_rule!(&prepared.rule, |a| bucket.take(a, key, prepared.capacity, asked)) {
             Ok((verdict, None)) => Ok(verdict),
             Ok((verdict, Some(evicted))) => {
                 self.count(evicted, now);
@@ -210,7 +203,7 @@ impl ShmLimits {
         }
         let judgements: Vec<Judgement> = pending.iter().map(|p| self.judge(p)).collect();
         if judgements.iter().any(|j| j.reason.is_some()) {
-            let stand = |p: &Pending| with!(&p.prepared.rule, |a| self.look(a, p));
+            let stand = |p: &Pending| each_rule!(&p.prepared.rule, |a| self.look(a, p));
             return Ok(pending.iter().zip(judgements).map(|(p, j)| verdict(j, stand(p))).collect());
         }
         // All is written down first and made to count last, so that an error changes nothing.
@@ -220,7 +213,7 @@ impl ShmLimits {
         }
         let mut standings = Vec::with_capacity(pending.len());
         for p in pending.iter() {
-            standings.push(with!(&p.prepared.rule, |a| self.draft(a, p, &mut drafts, pending))?);
+            standings.push(each_rule!(&p.prepared.rule, |a| self.draft(a, p, &mut drafts, pending))?);
         }
         if let Some(until) = pending.iter().filter_map(|p| block_of(p.asked.op, now)).max() {
             // Before the block itself, so that nobody overlooks it.
@@ -245,7 +238,7 @@ impl ShmLimits {
     }
 
     fn judge(&self, p: &Pending) -> Judgement {
-        with!(&p.prepared.rule, |a| judge(
+        each_rule!(&p.prepared.rule, |a| judge(
             a,
             p.prepared.capacity,
             &self.state(a, p),
@@ -281,9 +274,10 @@ impl ShmLimits {
             (Some(slot), Op::Reset) => Some(Draft::Gone(slot)),
             _ if p.asked.cost == 0 => None,
             // Nothing is left to know.
-            (Some(slot), Op::Refund) if A::idle_at(&state) <= p.asked.now => Some(Draft::Gone(slot)),
-            (Some(slot), Op::Take | Op::Penalty | Op::Refund) => Some(Draft::Other(slot)),
-            (None, Op::Take | Op::Penalty) => {
+            (Some(slot), Op::Refund | Op::Release(_)) if A::idle_at(&state) <= p.asked.now => Some(Draft::Gone(slot)),
+            (Some(slot), Op::Refund | Op::Release(_)) => Some(Draft::Other(slot)),
+            (Some(slot), op) if op.can_charge() => Some(Draft::Other(slot)),
+            (None, op) if op.can_charge() => {
                 let kept = |slot| keeps(all, drafts, p.place, slot);
                 Some(Draft::New(self.room(&bucket, p.key, p.asked.now, kept)?, p.key))
             }
@@ -433,6 +427,37 @@ fn too_long(quota: &Quota) -> Error {
 impl Limits for ShmLimits {
     async fn take(&self, tenant: &Tenant, asks: &[Ask], now: Millis) -> Result<Decision> {
         self.decide(tenant, asks, now)
+    }
+
+    fn take_now(&self, tenant: &Tenant, asks: &[Ask], now: Millis) -> Option<Result<Decision>> {
+        Some(self.decide(tenant, asks, now))
+    }
+
+    fn prepare(&self, tenant: &Tenant, name: &str, quota: Quota) -> Result<Option<Arc<dyn OneLimit>>> {
+        let limits = self.clone();
+        let prepared = ShmLimits::prepare(self, tenant, name, quota)?;
+        Ok(Some(Arc::new(One { limits, prepared })))
+    }
+}
+
+struct One {
+    limits: ShmLimits,
+    prepared: Prepared,
+}
+
+impl OneLimit for One {
+    /// A table that cannot answer (see [`ShmLimits`]) refuses.
+    fn take(&self, key: &[u8], cost: u32, now: Millis) -> Verdict {
+        self.limits
+            .take_one(&self.prepared, key, cost, now)
+            .unwrap_or_else(|e| Verdict {
+                admitted: false,
+                remaining: 0,
+                reset_after: Millis::ZERO,
+                retry_after: Some(e.retry_after().unwrap_or(Millis::secs(1))),
+                ready_after: Millis::ZERO,
+                reason: Some(Reason::Unavailable),
+            })
     }
 }
 
