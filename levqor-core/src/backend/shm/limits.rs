@@ -355,6 +355,16 @@ impl ShmLimits {
         self.table.field(field).fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Holds the lock of a key's bucket.
+    #[cfg(test)]
+    pub(super) fn lock_of(&self, tenant: &Tenant, name: &str, quota: Quota, key: &[u8]) -> Held<'_, AtomicU64> {
+        let prepared = self.prepare(tenant, name, quota);
+        let place = prepared.map(|p| self.table.place(p.class, p.usage.of(key)));
+        place
+            .and_then(|place| self.table.lock(place))
+            .unwrap_or_else(|e| panic!("{e}"))
+    }
+
     /// What the table holds and what all processes together had to let go since it was made. Looks at every
     /// bucket, one after another.
     pub fn stats(&self) -> Result<LimitStats> {

@@ -51,6 +51,8 @@ mod limits;
 mod lock;
 mod map;
 mod owner;
+#[cfg(test)]
+mod process_tests;
 mod table;
 
 pub use limits::{Prepared, ShmLimits};

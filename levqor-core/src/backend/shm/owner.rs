@@ -117,6 +117,27 @@ mod tests {
         assert!(is_dead(word));
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[allow(unsafe_code, reason = "to look at a child between fork and exec")]
+    fn a_forked_child_does_not_sign_with_its_parents_name() {
+        use std::os::unix::process::CommandExt;
+        let parent = me();
+        let mut child = Command::new("true");
+        let look = move || {
+            let is_own = me() != parent && me() >> 32 == u64::from(std::process::id());
+            if is_own {
+                Ok(())
+            } else {
+                Err(std::io::ErrorKind::AlreadyExists.into())
+            }
+        };
+        // SAFETY: between fork and exec it reads a file of the system, and takes no lock of this program's.
+        unsafe { child.pre_exec(look) };
+        assert!(child.status().unwrap().success());
+        assert_eq!(me(), parent);
+    }
+
     #[test]
     fn odd_names_do_not_confuse() {
         let tail = "S 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 7 0 4294967299 1 1";
