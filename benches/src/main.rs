@@ -6,6 +6,8 @@
 
 mod ground;
 mod harness;
+mod limits;
+mod limits_shm;
 mod results;
 
 use std::path::{Path, PathBuf};
@@ -17,9 +19,16 @@ use results::Row;
 type Measure = fn() -> Vec<Row>;
 
 /// What is measured, in the order of the report. A new section is a module and a line here.
-const SECTIONS: &[(&str, Measure)] = &[("ground", ground::rows)];
+const SECTIONS: &[(&str, Measure)] = &[
+    ("ground", ground::rows),
+    ("limits", limits::rows),
+    ("limits-shm", limits_shm::rows),
+];
 
 fn main() -> ExitCode {
+    if limits_shm::is_worker() {
+        return ExitCode::SUCCESS;
+    }
     let asked: Vec<String> = std::env::args().skip(1).collect();
     if let Some(unknown) = asked.iter().find(|name| SECTIONS.iter().all(|(s, _)| s != name)) {
         let names: Vec<&str> = SECTIONS.iter().map(|(s, _)| *s).collect();

@@ -31,6 +31,20 @@ impl SystemClock {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
+
+    /// The machine's own time as of the system's last tick: never ahead of [`machine`](Self::machine), up to
+    /// ten milliseconds behind, and several times cheaper. For what is asked millions of times a second. On
+    /// systems without such a clock it is the other one.
+    #[inline]
+    pub fn coarse() -> Millis {
+        #[cfg(target_os = "linux")]
+        {
+            let t = rustix::time::clock_gettime(rustix::time::ClockId::RealtimeCoarse);
+            Millis(t.tv_sec * 1_000 + t.tv_nsec / 1_000_000)
+        }
+        #[cfg(not(target_os = "linux"))]
+        Self::machine()
+    }
 }
 
 impl Clock for SystemClock {
@@ -63,5 +77,21 @@ impl ManualClock {
 impl Clock for ManualClock {
     fn now(&self) -> Millis {
         Millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_coarse_clock_is_close_behind_the_other() {
+        let before = SystemClock::machine();
+        let coarse = SystemClock::coarse();
+        let after = SystemClock::machine();
+        assert!(
+            coarse <= after && coarse >= before - Millis(20),
+            "{before:?} {coarse:?} {after:?}"
+        );
     }
 }

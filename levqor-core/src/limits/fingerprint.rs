@@ -108,10 +108,100 @@ impl<const C: usize, const D: usize> Fingerprinter<C, D> {
     }
 }
 
+/// A fast hash of keys under the secrets of a process and of one limit: what [`Fingerprinter`] is for names,
+/// for keys that are hashed in every call.
+///
+/// Products of secret-keyed words, folded (the family of wyhash by Wang Yi and foldhash by Orson Peters).
+/// Every word, and the length, meets a secret before it is multiplied or added, so whoever chooses keys does
+/// not know which of them meet, and learns of it only by being limited together with somebody.
+#[derive(Clone, Copy)]
+pub(crate) struct KeyHash {
+    secrets: [u64; 10],
+}
+
+impl KeyHash {
+    /// With secrets from the operating system.
+    pub(crate) fn new() -> Self {
+        let mut secrets = [0; 10];
+        for secret in &mut secrets {
+            *secret = u64::from_le_bytes(random_bytes());
+        }
+        Self::with_secrets(secrets)
+    }
+
+    /// With secrets that processes share.
+    pub(crate) fn with_secrets(secrets: [u64; 10]) -> Self {
+        KeyHash { secrets }
+    }
+
+    /// The same for one limit, which no other limit's keys meet.
+    #[must_use]
+    pub(crate) fn tweaked(mut self, by: Fingerprint) -> Self {
+        self.secrets[4] ^= by.0[0];
+        self.secrets[5] ^= by.0[1];
+        self
+    }
+
+    /// The fingerprint of a key.
+    #[inline]
+    pub(crate) fn of(&self, key: &[u8]) -> Fingerprint {
+        let s = &self.secrets;
+        let length = (key.len() as u64).wrapping_mul(s[0]);
+        let (a, b, chain) = match key.len() {
+            17.. => {
+                let chain = self.chain(key);
+                (word(&key[key.len() - 16..]), word(&key[key.len() - 8..]), chain)
+            }
+            8.. => (word(key), word(&key[key.len() - 8..]), [0; 2]),
+            4.. => (half(key), half(&key[key.len() - 4..]), [0; 2]),
+            _ => (tail(key), 0, [0; 2]),
+        };
+        // One product would do to tell keys apart, but leaves a pattern in keys that are counted up.
+        let (low, high) = product(a ^ chain[0] ^ s[4], b ^ chain[1] ^ length ^ s[5]);
+        Fingerprint([fold(low ^ s[6], high ^ s[7]), fold(low ^ s[8], high ^ s[9])])
+    }
+
+    /// Goes through a long key; its last sixteen bytes are left to the caller.
+    fn chain(&self, key: &[u8]) -> [u64; 2] {
+        let (s, mut chain) = (&self.secrets, [0, 0]);
+        for pair in key[..key.len() - 1].chunks_exact(16) {
+            let (a, b) = (word(pair), word(&pair[8..]));
+            chain = [fold(a ^ chain[0] ^ s[0], b ^ s[1]), fold(b ^ chain[1] ^ s[2], a ^ s[3])];
+        }
+        chain
+    }
+}
+
+/// The lower and the upper half of the product of two words.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "the halves are meant")]
+fn product(a: u64, b: u64) -> (u64, u64) {
+    let product = u128::from(a) * u128::from(b);
+    (product as u64, (product >> 64) as u64)
+}
+
+/// The same, folded onto each other.
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let (low, high) = product(a, b);
+    low ^ high
+}
+
+#[inline]
+fn half(four: &[u8]) -> u64 {
+    u64::from(u32::from_le_bytes([four[0], four[1], four[2], four[3]]))
+}
+
+impl std::fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyHash(secret)")
+    }
+}
+
 #[inline]
 fn word(eight: &[u8]) -> u64 {
     let mut w = [0; 8];
-    w.copy_from_slice(eight);
+    w.copy_from_slice(&eight[..8]);
     u64::from_le_bytes(w)
 }
 
@@ -152,6 +242,46 @@ mod tests {
                 0xda, 0x87, 0xc1, 0xd8, 0x6b, 0x99, 0xaf, 0x44, 0x34, 0x76, 0x59, 0x11, 0x9b, 0x22, 0xfc, 0x45
             ]
         );
+    }
+
+    /// Keys that differ little, of every length: neither the whole, nor the half of it that tells keys
+    /// apart in a table, nor the bits that choose a place may be alike more often than chance has it.
+    #[test]
+    fn keys_that_are_nearly_alike_have_nothing_in_common() {
+        let hash = KeyHash::new();
+        let (mut first, mut second) = (HashSet::new(), HashSet::new());
+        let mut places = [[0_u32; 64]; 2];
+        let mut count = 0;
+        let mut see = |hash: &KeyHash, key: &[u8]| {
+            let f = hash.of(key);
+            count += 1;
+            assert!(first.insert(f.0[0]), "{key:?}");
+            assert!(second.insert(f.0[1]), "{key:?}");
+            places[0][usize::try_from(f.0[0] >> 58).unwrap_or(0)] += 1;
+            places[1][usize::try_from(f.0[1] % 64).unwrap_or(0)] += 1;
+        };
+        for i in 0..50_000_u64 {
+            see(&hash, &i.to_le_bytes());
+            see(&hash, format!("user-{i}").as_bytes());
+            see(&hash, format!("user-{i:030}").as_bytes());
+        }
+        for length in 0..200 {
+            // 48 and not 0, since eight bytes of zero are the number that was seen already.
+            see(&hash, &vec![48; length]);
+            for at in 0..length {
+                let mut key = vec![48; length];
+                key[at] = 49;
+                see(&hash, &key);
+            }
+        }
+        let other = hash.tweaked(Fingerprinter::new().of(b"another limit"));
+        for i in 0..10_000_u64 {
+            see(&other, &i.to_le_bytes());
+        }
+        for n in places.into_iter().flatten() {
+            let expected = count / 64;
+            assert!(n > expected * 8 / 10 && n < expected * 12 / 10, "{n} of {expected} expected");
+        }
     }
 
     #[test]

@@ -20,20 +20,26 @@ const SPENT: u64 = 1 << 63;
 ///
 /// The word tells by itself when it stops to matter, whatever the quota was, so a store can throw it away
 /// without knowing whose it is, and swap it with one atomic operation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Tat(pub(super) u64);
 
 impl Tat {
+    /// That of a key that was never seen.
+    pub(crate) const UNSEEN: Tat = Tat(0);
+
     /// The word for a theoretical arrival time of `ms` milliseconds and `ticks` ticks.
+    #[inline]
     fn new(ms: i64, ticks: i64, spent: bool) -> Self {
         debug_assert!((0..1 << MILLISECOND_BITS).contains(&ms) && (0..1 << FRACTION_BITS).contains(&ticks));
         Tat((ms.cast_unsigned() << FRACTION_BITS) | ticks.cast_unsigned() | if spent { SPENT } else { 0 })
     }
 
+    #[inline]
     fn ms(self) -> i64 {
         ((self.0 & !SPENT) >> FRACTION_BITS).cast_signed()
     }
 
+    #[inline]
     fn ticks(self) -> i64 {
         (self.0 & ((1 << FRACTION_BITS) - 1)).cast_signed()
     }
@@ -54,6 +60,7 @@ pub struct Gcra {
 
 impl Gcra {
     /// Ticks that are still to be paid for.
+    #[inline]
     fn level(&self, state: Tat, now: i64) -> i64 {
         let ahead = state.ms() - now;
         if ahead < 0 {
@@ -65,6 +72,7 @@ impl Gcra {
         }
     }
 
+    #[inline]
     fn ceil_ms(&self, ticks: i64) -> i64 {
         if self.per_ms == 1 {
             ticks
@@ -77,6 +85,7 @@ impl Gcra {
 impl Algorithmic for Gcra {
     type State = Tat;
 
+    #[inline]
     fn wait(&self, state: &Tat, cost: i64, now: i64) -> i64 {
         let over = self.level(*state, now) + cost.saturating_mul(self.interval).min(self.bound) - self.capacity;
         if over <= 0 { 0 } else { self.ceil_ms(over) }
@@ -88,6 +97,7 @@ impl Algorithmic for Gcra {
         if over <= room { 0 } else { self.ceil_ms(over - room) }
     }
 
+    #[inline]
     fn charge(&self, state: &mut Tat, units: i64, now: i64) {
         let level = self
             .level(*state, now)
@@ -101,6 +111,7 @@ impl Algorithmic for Gcra {
         };
     }
 
+    #[inline]
     fn look(&self, state: &Tat, now: i64) -> Standing {
         let level = self.level(*state, now);
         Standing {

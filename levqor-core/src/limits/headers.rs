@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 
 use super::policy::Reason;
 use super::port::{AskOutcome, Decision};
+use super::quota::Algorithm;
 use crate::types::Millis;
 
 /// Which header fields to send.
@@ -69,9 +70,12 @@ impl AskOutcome {
         self.retry_after.unwrap_or(self.reset_after)
     }
 
-    /// `"name";q=60;w=60`. A window of a part of a second is given as one second with the units that fit
+    /// `"name";q=60;w=60`, and `"name";q=4;qu="concurrent-requests"` for calls in flight. A window of a part of a second is given as one second with the units that fit
     /// into it, since the field knows whole seconds only.
     fn policy_item(&self) -> String {
+        if self.quota.algorithm_used() == Algorithm::Concurrency {
+            return format!("{};q={};qu=\"concurrent-requests\"", quoted(&self.name), self.limit);
+        }
         let period = self.quota.period().0.max(1);
         let (units, window) = match period % 1_000 {
             0 => (i64::from(self.limit), period / 1_000),
@@ -85,18 +89,18 @@ impl AskOutcome {
         item
     }
 
-    /// `"name";r=59;t=12`.
+    /// `"name";r=59;t=12`. Calls in flight have no window, so a `t` only if the call was refused.
     fn service_item(&self) -> String {
-        let remaining = if self.reason == Some(Reason::Blocked) {
+        let remaining = if matches!(self.reason, Some(Reason::Blocked | Reason::Denied)) {
             0
         } else {
             self.remaining
         };
-        format!(
-            "{};r={remaining};t={}",
-            quoted(&self.name),
-            self.effective_window().as_secs_ceil()
-        )
+        let mut item = format!("{};r={remaining}", quoted(&self.name));
+        if self.quota.algorithm_used() != Algorithm::Concurrency || self.retry_after.is_some() {
+            let _ = write!(item, ";t={}", self.effective_window().as_secs_ceil());
+        }
+        item
     }
 }
 
@@ -170,6 +174,20 @@ mod tests {
         assert_eq!(names(HeaderStyle::None), ["Retry-After"]);
         assert_eq!(names(HeaderStyle::Legacy).len(), 4);
         assert!(decision(&[], false).headers().is_empty());
+    }
+
+    #[test]
+    fn calls_in_flight_are_told_in_their_own_unit() {
+        let asks = [
+            Ask::new("at-once", "k", Quota::concurrent(4, Millis::secs(30))),
+            Ask::new("runs", "k", Quota::per_minute(60)),
+        ];
+        let fields = decision(&asks, false).headers();
+        assert_eq!(
+            get(&fields, "RateLimit-Policy").as_deref(),
+            Some(r#""at-once";q=4;qu="concurrent-requests", "runs";q=60;w=60"#)
+        );
+        assert_eq!(get(&fields, "RateLimit").as_deref(), Some(r#""at-once";r=9, "runs";r=9;t=2"#));
     }
 
     #[test]

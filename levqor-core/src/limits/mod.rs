@@ -21,7 +21,7 @@ mod row;
 mod windows;
 
 pub use concurrency::Concurrency;
-pub(crate) use fingerprint::{Fingerprint, Fingerprinter};
+pub(crate) use fingerprint::{Fingerprint, Fingerprinter, KeyHash};
 pub use gcra::{Gcra, Tat};
 pub use headers::HeaderStyle;
 pub(crate) use pack::{Packed, each_rule};

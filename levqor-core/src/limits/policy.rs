@@ -14,6 +14,7 @@ use crate::types::Millis;
 const LATEST: i64 = 4_000_000_000_000;
 
 /// Brings an instant into the range the rules calculate with.
+#[inline]
 pub(crate) fn instant(now: Millis) -> i64 {
     now.0.clamp(0, LATEST)
 }
@@ -245,6 +246,7 @@ pub(crate) fn apply<A: Algorithmic>(a: &A, state: &mut A::State, asked: Asked) {
 }
 
 /// Puts a verdict together from the judgement and how the key stands after it.
+#[inline]
 pub(crate) fn verdict(judgement: Judgement, standing: Standing) -> Verdict {
     Verdict {
         admitted: judgement.reason.is_none(),

@@ -6,9 +6,9 @@ use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
-use super::pack::{Packed, each_rule};
 use super::policy::{Algorithmic, Asked, Judgement, Op, apply as apply_rule, instant, judge, verdict};
 use super::port::{Ask, Decision, check_asks};
+use super::{Packed, each_rule};
 use crate::error::{Error, ErrorKind, Result};
 use crate::table::{Step, Stop, Table, row};
 use crate::types::{Millis, Tenant};

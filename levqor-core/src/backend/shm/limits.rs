@@ -12,8 +12,8 @@ use super::table::{Field, Place, Table};
 use crate::backend::memory::LimitStats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{
-    Algorithmic, Ask, Asked, Concurrency, Decision, Fingerprint, Fingerprinter, Judgement, Limits, OneLimit, Op, Packed, Quota,
-    Reason, Rule, Standing, Verdict, apply, check_asks, each_rule, instant, judge, verdict,
+    Algorithmic, Ask, Asked, Concurrency, Decision, Fingerprint, Judgement, KeyHash, Limits, OneLimit, Op, Packed, Quota, Reason,
+    Rule, Standing, Verdict, apply, check_asks, each_rule, instant, judge, verdict,
 };
 use crate::types::{Millis, Tenant};
 
@@ -39,8 +39,8 @@ pub struct Prepared {
     rule: Rule,
     capacity: i64,
     class: usize,
-    usage: Fingerprinter,
-    block: Fingerprinter,
+    usage: KeyHash,
+    block: KeyHash,
 }
 
 /// One ask on its way.
@@ -99,17 +99,13 @@ impl ShmLimits {
     fn prepared(&self, tenant: &Tenant, name: &str, quota: Quota) -> Result<Prepared> {
         let rule = quota.rule()?;
         let class = Table::class_for(words_of(&rule)).ok_or_else(|| too_long(&quota))?;
-        let block = self
-            .table
-            .fingerprints
-            .after(tenant.as_str().as_bytes())
-            .after(name.as_bytes());
+        let name = self.table.names.after(tenant.as_str().as_bytes()).after(name.as_bytes());
         Ok(Prepared {
             rule,
             capacity: rule.capacity(),
             class,
-            usage: block.after(&quota.shape()),
-            block,
+            usage: self.table.hash.tweaked(name.of(&quota.shape())),
+            block: self.table.hash.tweaked(name.of(b"")),
         })
     }
 

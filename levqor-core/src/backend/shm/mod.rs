@@ -2,7 +2,7 @@
 //!
 //! # The file
 //!
-//! A page of header (magic, layout version, capacity, the secret of the fingerprints, the PID namespace of
+//! A page of header (magic, layout version, capacity, the secrets of the fingerprints, the PID namespace of
 //! those who use it, counters), then buckets. A key is a fingerprint of 128 bits under the file's secret;
 //! it belongs to one bucket, and lies in any of that bucket's slots. Buckets of the first class are a page
 //! of 62 slots of 64 bytes, which is what token buckets and windows need. Sliding logs lie in four more

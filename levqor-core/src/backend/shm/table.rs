@@ -13,7 +13,7 @@ use super::lock::{Held, Processes, acquire};
 use super::map::Map;
 use super::owner;
 use crate::error::{Error, ErrorKind, Result};
-use crate::limits::{Fingerprint, Fingerprinter};
+use crate::limits::{Fingerprint, Fingerprinter, KeyHash};
 use crate::types::random_bytes;
 
 /// "levqorLM" as the number that this machine reads: a file from one with another order of bytes is not ours.
@@ -36,13 +36,14 @@ pub(super) enum Field {
     Magic = 0,
     Version = 1,
     Keys = 2,
-    Secret = 3,
-    Namespace = 5,
+    Namespace = 3,
     /// No block ends later than this.
-    BlockedUntil = 6,
-    EvictedIdle = 7,
-    EvictedUsed = 8,
-    EvictedSpent = 9,
+    BlockedUntil = 4,
+    EvictedIdle = 5,
+    EvictedUsed = 6,
+    EvictedSpent = 7,
+    /// Two words for names, ten for keys.
+    Secrets = 8,
 }
 
 /// What kind of keys a bucket holds, by how much room they need.
@@ -94,7 +95,8 @@ pub(super) struct Table {
     map: Map,
     classes: [Class; CLASSES.len()],
     pub(super) keys: usize,
-    pub(super) fingerprints: Fingerprinter,
+    pub(super) names: Fingerprinter,
+    pub(super) hash: KeyHash,
     /// Shared-locked for as long as somebody has the table open; never read.
     _file: File,
 }
@@ -216,13 +218,7 @@ impl Table {
     fn map(path: &Path, file: File, keys: Option<usize>) -> Result<Self> {
         let fault = |e: std::io::Error| unreachable(path, "mapped", e);
         let header = Map::new(&file, HEADER).map_err(fault)?;
-        let [version, found, s0, s1] = [
-            Field::Version as usize,
-            Field::Keys as usize,
-            Field::Secret as usize,
-            Field::Secret as usize + 1,
-        ]
-        .map(|i| header.words()[i].load(Ordering::Acquire));
+        let [version, found] = [Field::Version, Field::Keys].map(|f| field(&header, f).load(Ordering::Acquire));
         if version != VERSION {
             return Err(
                 other_layout(path, format!("it has layout {version}, this build knows layout {VERSION}"))
@@ -239,14 +235,16 @@ impl Table {
             );
         }
         let (classes, words) = layout(found);
-        let mut secret = [0; 16];
-        secret[..8].copy_from_slice(&s0.to_le_bytes());
-        secret[8..].copy_from_slice(&s1.to_le_bytes());
+        let secret = |i: usize| header.words()[Field::Secrets as usize + i].load(Ordering::Acquire);
+        let mut name = [0; 16];
+        name[..8].copy_from_slice(&secret(0).to_le_bytes());
+        name[8..].copy_from_slice(&secret(1).to_le_bytes());
         Ok(Table {
             map: Map::new(&file, words).map_err(fault)?,
             classes,
             keys: found,
-            fingerprints: Fingerprinter::with_secret(secret),
+            names: Fingerprinter::with_secret(name),
+            hash: KeyHash::with_secrets(std::array::from_fn(|i| secret(2 + i))),
             _file: file,
         })
     }
@@ -335,10 +333,9 @@ fn make(path: &Path, file: &File, keys: usize) -> Result<()> {
         }
     }
     let map = Map::new(file, HEADER).map_err(fault)?;
-    let secret: [u8; 16] = random_bytes();
-    for (i, half) in secret.chunks_exact(8).enumerate() {
-        let word = half.iter().fold(0, |w, b| w << 8 | u64::from(*b));
-        map.words()[Field::Secret as usize + i].store(word, Ordering::Relaxed);
+    for i in 0..12 {
+        let secret = u64::from_le_bytes(random_bytes());
+        map.words()[Field::Secrets as usize + i].store(secret, Ordering::Relaxed);
     }
     field(&map, Field::Version).store(VERSION, Ordering::Relaxed);
     field(&map, Field::Keys).store(keys as u64, Ordering::Relaxed);
