@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 
-use super::bucket::{Bucket, Draft, Look, NoRoom, Room};
+use super::bucket::{Draft, Look, NoRoom, Room, Slots, in_bucket};
 use super::lock::Held;
-use super::table::{Field, Place, Table};
+use super::table::{BLOCKS, Field, Place, TOKENS, Table};
+use super::wide::Wide;
 use crate::backend::memory::LimitStats;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{
@@ -55,20 +56,22 @@ struct Pending {
     block: Option<(Fingerprint, Place)>,
 }
 
-/// The most words that a state of this rule has.
-fn words_of(rule: &Rule) -> usize {
-    match rule {
-        Rule::Gcra(_) | Rule::FixedWindow(_) | Rule::SlidingWindow(_) => 2,
+/// The class of the keys of a rule; `None` if its state can become too long for any.
+fn class_of(rule: &Rule) -> Option<usize> {
+    let words = match rule {
+        Rule::Gcra(_) => return Some(TOKENS),
+        Rule::FixedWindow(_) | Rule::SlidingWindow(_) => 2,
         // Calls of a millisecond share a word. Penalties bring twice the limit, a clock that was set back
         // twice the period.
         Rule::SlidingLog(log) | Rule::Concurrency(Concurrency(log)) => {
             usize::try_from(2 * log.limit.min(log.period) + 2).unwrap_or(usize::MAX)
         }
-    }
+    };
+    Table::class_for(words)
 }
 
 impl ShmLimits {
-    /// Opens the table in a file, and makes it if there is none: with room for 100,000 keys, 44 MB.
+    /// Opens the table in a file, and makes it if there is none: with room for 100,000 keys, 47 MB.
     ///
     /// Processes that open the same file share the limits.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
@@ -98,7 +101,7 @@ impl ShmLimits {
 
     fn prepared(&self, tenant: &Tenant, name: &str, quota: Quota) -> Result<Prepared> {
         let rule = quota.rule()?;
-        let class = Table::class_for(words_of(&rule)).ok_or_else(|| too_long(&quota))?;
+        let class = class_of(&rule).ok_or_else(|| too_long(&quota))?;
         let name = self.table.names.after(tenant.as_str().as_bytes()).after(name.as_bytes());
         Ok(Prepared {
             rule,
@@ -127,7 +130,13 @@ impl ShmLimits {
         let place = self.table.place(prepared.class, key);
         let bucket = self.table.bucket(place);
         let _held = self.table.lock(place)?;
-        match each_rule!(&prepared.rule, |a| bucket.take(a, key, prepared.capacity, asked)) {
+        let taken = in_bucket!(&bucket, |b| each_rule!(&prepared.rule, |a| b.take(
+            a,
+            key,
+            prepared.capacity,
+            asked
+        )));
+        match taken {
             Ok((verdict, None)) => Ok(verdict),
             Ok((verdict, Some(evicted))) => {
                 self.count(evicted, now);
@@ -174,7 +183,7 @@ impl ShmLimits {
         let usage = prepared.usage.of(key);
         let block = blocks.then(|| {
             let block = prepared.block.of(key);
-            (block, self.table.place(0, block))
+            (block, self.table.place(BLOCKS, block))
         });
         Pending {
             prepared,
@@ -190,10 +199,11 @@ impl ShmLimits {
     fn step(&self, pending: &mut [Pending], now: i64) -> Result<Vec<Verdict>> {
         let _held = self.lock_all(pending)?;
         for p in pending.iter_mut() {
-            p.slot = self.table.bucket(p.place).find(p.key);
+            p.slot = in_bucket!(self.table.bucket(p.place), |b| b.find(p.key));
             if let Some((key, place)) = p.block {
-                let bucket = self.table.bucket(place);
-                let until = bucket.find(key).map_or(0, |slot| bucket.look(slot).idle_at);
+                let until = in_bucket!(self.table.bucket(place), |b| b
+                    .find(key)
+                    .map_or(0, |slot| b.look(slot).idle_at));
                 p.asked.blocked_until = if until > now { until } else { 0 };
             }
         }
@@ -209,7 +219,10 @@ impl ShmLimits {
         }
         let mut standings = Vec::with_capacity(pending.len());
         for p in pending.iter() {
-            standings.push(each_rule!(&p.prepared.rule, |a| self.draft(a, p, &mut drafts, pending))?);
+            let bucket = self.table.bucket(p.place);
+            standings.push(in_bucket!(&bucket, |b| {
+                each_rule!(&p.prepared.rule, |a| self.draft(a, b, p, &mut drafts, pending))
+            })?);
         }
         if let Some(until) = pending.iter().filter_map(|p| block_of(p.asked.op, now)).max() {
             // Before the block itself, so that nobody overlooks it.
@@ -218,7 +231,7 @@ impl ShmLimits {
                 .fetch_max(until.cast_unsigned(), Ordering::AcqRel);
         }
         for (place, draft) in drafts {
-            self.table.bucket(place).commit(draft);
+            in_bucket!(self.table.bucket(place), |b| b.commit(draft));
         }
         Ok(judgements.into_iter().zip(standings).map(|(j, s)| verdict(j, s)).collect())
     }
@@ -246,8 +259,8 @@ impl ShmLimits {
     where
         A::State: Packed,
     {
-        let bucket = self.table.bucket(p.place);
-        p.slot.map_or_else(A::State::default, |slot| bucket.read::<A>(slot))
+        let Some(slot) = p.slot else { return A::State::default() };
+        in_bucket!(self.table.bucket(p.place), |b| b.read::<A>(slot))
     }
 
     fn look<A: Algorithmic>(&self, a: &A, p: &Pending) -> Standing
@@ -258,14 +271,20 @@ impl ShmLimits {
     }
 
     /// Writes down what was asked, and tells how the key will stand.
-    fn draft<A: Algorithmic>(&self, a: &A, p: &Pending, drafts: &mut Vec<(Place, Draft)>, all: &[Pending]) -> Result<Standing>
+    fn draft<A: Algorithmic>(
+        &self,
+        a: &A,
+        bucket: &impl Slots,
+        p: &Pending,
+        drafts: &mut Vec<(Place, Draft)>,
+        all: &[Pending],
+    ) -> Result<Standing>
     where
         A::State: Packed,
     {
         let mut state = self.state(a, p);
         apply(a, &mut state, p.asked);
         let standing = a.look(&state, p.asked.now);
-        let bucket = self.table.bucket(p.place);
         let draft = match (p.slot, p.asked.op) {
             (Some(slot), Op::Reset) => Some(Draft::Gone(slot)),
             _ if p.asked.cost == 0 => None,
@@ -275,15 +294,17 @@ impl ShmLimits {
             (Some(slot), op) if op.can_charge() => Some(Draft::Other(slot)),
             (None, op) if op.can_charge() => {
                 let kept = |slot| keeps(all, drafts, p.place, slot);
-                Some(Draft::New(self.room(&bucket, p.key, p.asked.now, kept)?, p.key))
+                Some(Draft::New(self.room(bucket, p.key, p.asked.now, kept)?, p.key))
             }
             _ => None,
         };
-        if let Some(draft) = draft {
-            if !matches!(draft, Draft::Gone(_)) {
-                write::<A>(&bucket, draft, &state)?;
+        match draft {
+            None => {}
+            Some(gone @ Draft::Gone(_)) => drafts.push((p.place, gone)),
+            Some(draft) => {
+                let written = bucket.write::<A>(draft, &state);
+                drafts.push((p.place, written.ok_or_else(|| no_room(NoRoom::TooLarge))?));
             }
-            drafts.push((p.place, draft));
         }
         Ok(standing)
     }
@@ -292,10 +313,12 @@ impl ShmLimits {
     fn draft_block(&self, p: &Pending, drafts: &mut Vec<(Place, Draft)>, all: &[Pending]) -> Result<()> {
         let Some((key, place)) = p.block else { return Ok(()) };
         // Two quotas of one name and key share a block, and the last word counts.
-        let bucket = self.table.bucket(place);
+        let Some(bucket) = self.table.blocks(place) else {
+            return Err(Error::internal("a bucket of blocks is of the other kind"));
+        };
         let earlier = drafts
             .iter()
-            .position(|(at, d)| *at == place && self.drafted_key(&bucket, *d) == Some(key));
+            .position(|(at, d)| *at == place && drafted_key(&bucket, *d) == key);
         let slot = bucket.find(key);
         let draft = match p.asked.op {
             Op::Block(until) if instant(until) > p.asked.now => {
@@ -320,16 +343,8 @@ impl ShmLimits {
         Ok(())
     }
 
-    /// Whose slot a draft writes.
-    fn drafted_key(&self, bucket: &Bucket<'_, AtomicU64>, draft: Draft) -> Option<Fingerprint> {
-        match draft {
-            Draft::New(_, key) => Some(key),
-            Draft::Other(slot) | Draft::Gone(slot) => Some(bucket.key(slot)),
-        }
-    }
-
     /// A slot for a new key.
-    fn room(&self, bucket: &Bucket<'_, AtomicU64>, key: Fingerprint, now: i64, kept: impl Fn(usize) -> bool) -> Result<usize> {
+    fn room(&self, bucket: &impl Slots, key: Fingerprint, now: i64, kept: impl Fn(usize) -> bool) -> Result<usize> {
         match bucket.room(key, now, kept) {
             Room::Vacant(slot) => Ok(slot),
             Room::Evicted(slot, look) => {
@@ -383,10 +398,7 @@ impl ShmLimits {
 
 /// Whether a slot belongs to another ask of the same call, or is about to.
 fn keeps(all: &[Pending], drafts: &[(Place, Draft)], place: Place, slot: usize) -> bool {
-    let drafted = |d: &Draft| match *d {
-        Draft::New(s, _) | Draft::Other(s) | Draft::Gone(s) => s == slot,
-    };
-    all.iter().any(|p| p.place == place && p.slot == Some(slot)) || drafts.iter().any(|(at, d)| *at == place && drafted(d))
+    all.iter().any(|p| p.place == place && p.slot == Some(slot)) || drafts.iter().any(|(at, d)| *at == place && d.slot() == slot)
 }
 
 fn block_of(op: Op, now: i64) -> Option<i64> {
@@ -396,14 +408,12 @@ fn block_of(op: Op, now: i64) -> Option<i64> {
     }
 }
 
-fn write<A: Algorithmic>(bucket: &Bucket<'_, AtomicU64>, draft: Draft, state: &A::State) -> Result<()>
-where
-    A::State: Packed,
-{
-    if bucket.write::<A>(draft, state) {
-        return Ok(());
+/// Whose slot a draft of a block writes.
+fn drafted_key(bucket: &Wide<'_, AtomicU64>, draft: Draft) -> Fingerprint {
+    match draft {
+        Draft::New(_, key) => key,
+        draft => bucket.key(draft.slot()),
     }
-    Err(no_room(NoRoom::TooLarge))
 }
 
 #[cold]

@@ -91,31 +91,41 @@ fn what_was_counted_is_there_when_it_is_opened_again() {
 
 #[test]
 fn a_full_table_forgets_what_matters_least_first() {
-    let folder = Folder::new();
-    let limits = ShmLimits::with_capacity(file(&folder), 10).unwrap();
-    let t = Tenant::default();
-    let hour = limits.prepare(&t, "hour", Quota::per_hour(2)).unwrap();
-    let second = limits.prepare(&t, "second", Quota::per_second(2)).unwrap();
-    let take = |p: &Prepared, i: u32, cost, now| limits.take_one(p, &i.to_le_bytes(), cost, now).unwrap().admitted;
-    // One bucket of 62 slots. A blocked key, one that is used up, and then keys that are used in part.
-    let block = [Ask::new("login", "mallory", Quota::per_hour(9)).op(Op::Block(T0 + Millis::hours(1)))];
-    assert!(limits.decide(&t, &block, T0).unwrap().admitted);
-    assert!(take(&hour, 0, 2, T0));
-    for i in 1..30 {
-        assert!(take(&second, i, 1, T0));
+    // One bucket of each kind. Windows share theirs with blocks.
+    for (algorithm, slots) in [(Algorithm::Gcra, 63), (Algorithm::FixedWindow, 61)] {
+        let folder = Folder::new();
+        let limits = ShmLimits::with_capacity(file(&folder), 10).unwrap();
+        let t = Tenant::default();
+        let hour = limits.prepare(&t, "hour", Quota::per_hour(2).algorithm(algorithm)).unwrap();
+        let second = limits
+            .prepare(&t, "second", Quota::per_second(2).algorithm(algorithm))
+            .unwrap();
+        let take = |p: &Prepared, i: u32, cost, now| limits.take_one(p, &i.to_le_bytes(), cost, now).unwrap().admitted;
+        // A blocked key, one that is used up, and then keys that are used in part.
+        let mallory = Ask::new("login", "mallory", Quota::per_hour(9).algorithm(algorithm));
+        let block = [mallory.clone().op(Op::Block(T0 + Millis::hours(1)))];
+        assert!(limits.decide(&t, &block, T0).unwrap().admitted);
+        assert!(take(&hour, 0, 2, T0));
+        for i in 1..30 {
+            assert!(take(&second, i, 1, T0));
+        }
+        for i in 30..5_000 {
+            assert!(take(&hour, i, 1, T0 + Millis::secs(2)));
+        }
+        let stats = limits.stats().unwrap();
+        assert_eq!((stats.keys, stats.blocked), (slots, 1), "{algorithm:?}");
+        assert_eq!((stats.evicted_idle, stats.evicted_spent), (29, 0), "{algorithm:?}");
+        assert_eq!(stats.evicted_used, 5_000 - slots as u64 - 29, "{algorithm:?}");
+        assert!(
+            !take(&hour, 0, 1, T0 + Millis::secs(2)),
+            "what is used up stays: {algorithm:?}"
+        );
+        let d = limits
+            .decide(&t, std::slice::from_ref(&mallory), T0 + Millis::mins(59))
+            .unwrap();
+        assert_eq!(d.reason, Some(Reason::Blocked), "{algorithm:?}");
+        assert!(limits.decide(&t, &[mallory], T0 + Millis::hours(1)).unwrap().admitted);
     }
-    for i in 30..5_000 {
-        assert!(take(&hour, i, 1, T0 + Millis::secs(2)));
-    }
-    let stats = limits.stats().unwrap();
-    assert_eq!((stats.keys, stats.blocked), (61, 1));
-    assert_eq!((stats.evicted_idle, stats.evicted_spent), (29, 0));
-    assert_eq!(stats.evicted_used, 5_000 - 61 - 29);
-    assert!(!take(&hour, 0, 1, T0 + Millis::secs(2)), "what is used up stays");
-    let mallory = [Ask::new("login", "mallory", Quota::per_hour(9))];
-    let d = limits.decide(&t, &mallory, T0 + Millis::mins(59)).unwrap();
-    assert_eq!(d.reason, Some(Reason::Blocked));
-    assert!(limits.decide(&t, &mallory, T0 + Millis::hours(1)).unwrap().admitted);
 }
 
 #[test]
@@ -131,15 +141,17 @@ fn blocks_have_a_cap_and_are_never_dropped() {
         assert!(block(i).unwrap().admitted);
     }
     assert_eq!(block(62).unwrap_err().code(), "limits.full");
-    let new = Ask::new("c", "k", Quota::per_hour(1));
-    assert_eq!(limits.decide(&t, &[new], T0).unwrap_err().code(), "limits.full");
+    let new = Ask::new("c", "k", Quota::per_hour(1).algorithm(Algorithm::FixedWindow));
+    assert_eq!(
+        limits.decide(&t, std::slice::from_ref(&new), T0).unwrap_err().code(),
+        "limits.full"
+    );
     for i in 0_u32..62 {
         let ask = Ask::new("b", i.to_le_bytes(), Quota::per_hour(1)).cost(0);
         assert_eq!(limits.decide(&t, &[ask], T0).unwrap().reason, Some(Reason::Blocked));
     }
-    let late = Ask::new("c", "k", Quota::per_hour(1));
     assert!(
-        limits.decide(&t, &[late], T0 + Millis(1_000)).unwrap().admitted,
+        limits.decide(&t, &[new], T0 + Millis(1_000)).unwrap().admitted,
         "they have run out"
     );
 }

@@ -3,12 +3,13 @@
 //! # The file
 //!
 //! A page of header (magic, layout version, capacity, the secrets of the fingerprints, the PID namespace of
-//! those who use it, counters), then buckets. A key is a fingerprint of 128 bits under the file's secret;
-//! it belongs to one bucket, and lies in any of that bucket's slots. Buckets of the first class are a page
-//! of 62 slots of 64 bytes, which is what token buckets and windows need. Sliding logs lie in four more
-//! classes of longer slots, by how long their quota lets them grow: up to 8,190 units or milliseconds of
-//! period; longer ones are refused (`limits.log_too_long`). Another layout or capacity is refused too
-//! (`limits.shm_layout`).
+//! those who use it, counters), then buckets. A key is a fingerprint under the file's secrets; it belongs to
+//! one bucket, and lies in any of that bucket's slots. Token buckets, which need one word, have narrow
+//! buckets: a kilobyte with 63 slots. Everything else has wide ones, where a slot holds the whole fingerprint
+//! of 128 bits and the state twice: windows and blocks in pages of 62 slots, sliding logs and calls in flight
+//! in four more classes of longer slots, by how long their quota lets them grow: up to 8,190 units or
+//! milliseconds of period; longer ones are refused (`limits.log_too_long`). Another layout or capacity is
+//! refused too (`limits.shm_layout`).
 //!
 //! # The lock of a bucket
 //!
@@ -19,11 +20,12 @@
 //! container) is waited for up to 150 ms, then the call fails with `limits.busy`: nobody may write beside
 //! it. A forked child is a process of its own: the word it would have inherited is wiped by the system.
 //!
-//! A slot has two copies of its state, and a bit says which one counts. The holder of the lock writes the
-//! other one and then turns the bit with one store, so a process that is killed at any instruction leaves
-//! each key as before its call or as after it, and there is nothing to repair. Several asks lock their
-//! buckets in the order of the file, write all, and then turn all bits; one that is killed between two of
-//! these leaves a call that nobody got an answer to partly charged: too strict by one call, never too lax.
+//! Every change counts with one store: the state itself where it is one word; else there are two copies of
+//! it and a bit says which one counts, and the holder of the lock writes the other one and then turns the
+//! bit. So a process that is killed at any instruction leaves each key as before its call or as after it,
+//! and there is nothing to repair. Several asks lock their buckets in the order of the file, write all, and
+//! then make all count; one that is killed between two of these leaves a call that nobody got an answer to
+//! partly charged: too strict by one call, never too lax.
 //!
 //! # The file's own lock
 //!
@@ -50,9 +52,11 @@ mod bucket;
 mod limits;
 mod lock;
 mod map;
+mod narrow;
 mod owner;
 #[cfg(test)]
 mod process_tests;
 mod table;
+mod wide;
 
 pub use limits::{Prepared, ShmLimits};

@@ -8,10 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::io::Errno;
 
-use super::bucket::{Bucket, HEAD, MAX_WAYS, Shape};
+use super::bucket::Bucket;
 use super::lock::{Held, Processes, acquire};
 use super::map::Map;
+use super::narrow::{self, Narrow};
 use super::owner;
+use super::wide::{HEAD, MAX_WAYS, Shape, Wide};
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::{Fingerprint, Fingerprinter, KeyHash};
 use crate::types::random_bytes;
@@ -46,39 +48,52 @@ pub(super) enum Field {
     Secrets = 8,
 }
 
-/// What kind of keys a bucket holds, by how much room they need.
+/// A part of the table: buckets for keys that need as much room.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Class {
-    pub(super) shape: Shape,
+struct Class {
+    kind: Kind,
     first: usize,
     buckets: usize,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Narrow,
+    Wide(Shape),
+}
+
+impl Kind {
+    const fn ways(self) -> usize {
+        match self {
+            Kind::Narrow => narrow::WAYS,
+            Kind::Wide(shape) => shape.ways,
+        }
+    }
+
+    const fn words(self) -> usize {
+        match self {
+            Kind::Narrow => narrow::WORDS,
+            Kind::Wide(shape) => shape.words(),
+        }
+    }
+}
+
+/// The class of token buckets, and the first for anything else, where blocks are too.
+pub(super) const TOKENS: usize = 0;
+pub(super) const BLOCKS: usize = 1;
+
+const fn wide(ways: usize, width: usize) -> Kind {
+    Kind::Wide(Shape { ways, width })
+}
+
 /// How much rarer than the first class's the keys of each class are thought to be, and how their buckets look.
-const CLASSES: [(usize, Shape); 5] = [
-    (
-        1,
-        Shape {
-            ways: MAX_WAYS,
-            width: 3,
-        },
-    ),
-    (
-        8,
-        Shape {
-            ways: MAX_WAYS,
-            width: 31,
-        },
-    ),
-    (
-        64,
-        Shape {
-            ways: MAX_WAYS,
-            width: 255,
-        },
-    ),
-    (512, Shape { ways: 30, width: 2_047 }),
-    (4_096, Shape { ways: 14, width: 16_383 }),
+const CLASSES: [(usize, Kind); 6] = [
+    (1, Kind::Narrow),
+    (1, wide(MAX_WAYS, 3)),
+    (8, wide(MAX_WAYS, 31)),
+    (64, wide(MAX_WAYS, 255)),
+    (512, wide(30, 2_047)),
+    (4_096, wide(14, 16_383)),
 ];
 
 /// Where a bucket is.
@@ -103,11 +118,11 @@ pub(super) struct Table {
 
 fn layout(keys: usize) -> ([Class; CLASSES.len()], usize) {
     let mut first = HEADER;
-    let classes = CLASSES.map(|(rarity, shape)| {
+    let classes = CLASSES.map(|(rarity, kind)| {
         let slots = (keys / rarity).saturating_mul(SLOTS_PER_100) / 100;
-        let buckets = slots.div_ceil(shape.ways).max(1);
-        let class = Class { shape, first, buckets };
-        first += buckets * shape.words();
+        let buckets = slots.div_ceil(kind.ways()).max(1);
+        let class = Class { kind, first, buckets };
+        first += buckets * kind.words();
         class
     });
     (classes, first)
@@ -263,14 +278,14 @@ impl Table {
         field(&self.map, f)
     }
 
-    /// The first class whose slots have room for so many words.
+    /// The first class of wide buckets whose slots have room for so many words.
     pub(super) fn class_for(words: usize) -> Option<usize> {
-        CLASSES.iter().position(|(_, shape)| words < shape.width)
+        CLASSES.iter().position(|(_, kind)| words <= room_in(*kind))
     }
 
     /// Words that the largest slots have room for.
     pub(super) fn most_words() -> usize {
-        CLASSES.iter().map(|(_, shape)| shape.width - 1).max().unwrap_or(0)
+        CLASSES.iter().map(|(_, kind)| room_in(*kind)).max().unwrap_or(0)
     }
 
     /// The bucket that a key of a class belongs to.
@@ -280,7 +295,7 @@ impl Table {
         // The high half of a product spreads evenly, without a division.
         let index = (u128::from(key.0[1]) * c.buckets as u128) >> 64;
         Place {
-            word: c.first + usize::try_from(index).unwrap_or(0) * c.shape.words(),
+            word: c.first + usize::try_from(index).unwrap_or(0) * c.kind.words(),
             class,
         }
     }
@@ -289,7 +304,7 @@ impl Table {
     pub(super) fn places(&self) -> impl Iterator<Item = Place> {
         self.classes.iter().enumerate().flat_map(|(class, c)| {
             (0..c.buckets).map(move |i| Place {
-                word: c.first + i * c.shape.words(),
+                word: c.first + i * c.kind.words(),
                 class,
             })
         })
@@ -297,10 +312,19 @@ impl Table {
 
     #[inline]
     pub(super) fn bucket(&self, place: Place) -> Bucket<'_, AtomicU64> {
-        let shape = self.classes[place.class].shape;
-        Bucket {
-            words: &self.map.words()[place.word..place.word + shape.words()],
-            shape,
+        let kind = self.classes[place.class].kind;
+        let words = &self.map.words()[place.word..place.word + kind.words()];
+        match kind {
+            Kind::Narrow => Bucket::Narrow(Narrow(words)),
+            Kind::Wide(shape) => Bucket::Wide(Wide { words, shape }),
+        }
+    }
+
+    /// The bucket of blocks at a place of their class.
+    pub(super) fn blocks(&self, place: Place) -> Option<Wide<'_, AtomicU64>> {
+        match self.bucket(place) {
+            Bucket::Wide(wide) => Some(wide),
+            Bucket::Narrow(_) => None,
         }
     }
 
@@ -343,6 +367,14 @@ fn make(path: &Path, file: &File, keys: usize) -> Result<()> {
     Ok(())
 }
 
+/// Words of a state for which a wide slot has room.
+fn room_in(kind: Kind) -> usize {
+    match kind {
+        Kind::Narrow => 0,
+        Kind::Wide(shape) => shape.width - 1,
+    }
+}
+
 fn field(map: &Map, f: Field) -> &AtomicU64 {
     &map.words()[f as usize]
 }
@@ -353,11 +385,15 @@ fn not_ours(path: &Path) -> Error {
 }
 
 const _: () = {
-    // A bucket of the first class is one page, and every slot begins on a cache line.
-    assert!(CLASSES[0].1.words() == 512 && HEAD.is_multiple_of(8));
+    // Slots begin on cache lines or divide them, and heads have room for what they say.
+    assert!(narrow::WORDS == 128 && HEAD.is_multiple_of(8));
     let mut i = 0;
     while i < CLASSES.len() {
-        assert!(CLASSES[i].1.words().is_multiple_of(8) && CLASSES[i].1.ways <= MAX_WAYS && CLASSES[i].1.width < 1 << 14);
+        let kind = CLASSES[i].1;
+        assert!(kind.words().is_multiple_of(8) && kind.ways() <= 63);
+        if let Kind::Wide(shape) = kind {
+            assert!(shape.ways <= MAX_WAYS && shape.width < 1 << 14);
+        }
         i += 1;
     }
 };
