@@ -112,8 +112,8 @@ pub(super) struct Table {
     pub(super) keys: usize,
     pub(super) names: Fingerprinter,
     pub(super) hash: KeyHash,
-    /// Shared-locked for as long as somebody has the table open; never read.
-    _file: File,
+    /// Holds the file's lock shared for as long as the table is open.
+    file: File,
 }
 
 fn layout(keys: usize) -> ([Class; CLASSES.len()], usize) {
@@ -137,7 +137,7 @@ fn unreachable(path: &Path, what: &str, e: impl std::fmt::Display) -> Error {
     .hint("name a file on a local disk or in /dev/shm that this user may write, with room for the whole table")
 }
 
-fn other_layout(path: &Path, why: String) -> Error {
+fn other_layout(path: &Path, why: &str) -> Error {
     Error::new(
         ErrorKind::Config,
         "limits.shm_layout",
@@ -204,7 +204,7 @@ impl Table {
         let table = Self::map(path, file, keys)?;
         table.adopt();
         // For a moment nobody has the lock, and another may come to be alone: it finds all ready.
-        table._file.lock_shared().map_err(|e| unreachable(path, "locked", e))?;
+        table.file.lock_shared().map_err(|e| unreachable(path, "locked", e))?;
         Ok(table)
     }
 
@@ -236,7 +236,7 @@ impl Table {
         let [version, found] = [Field::Version, Field::Keys].map(|f| field(&header, f).load(Ordering::Acquire));
         if version != VERSION {
             return Err(
-                other_layout(path, format!("it has layout {version}, this build knows layout {VERSION}"))
+                other_layout(path, &format!("it has layout {version}, this build knows layout {VERSION}"))
                     .hint("stop every process that uses it and delete it (its limits begin anew), or name another file"),
             );
         }
@@ -244,7 +244,7 @@ impl Table {
         let Some(found) = found else { return Err(not_ours(path)) };
         if let Some(wanted) = keys.filter(|n| *n != found) {
             return Err(
-                other_layout(path, format!("it has room for {found} keys, not for {wanted}")).hint(format!(
+                other_layout(path, &format!("it has room for {found} keys, not for {wanted}")).hint(format!(
                     "open it with room for {found} keys, or stop every process that uses it and delete it (its limits begin anew)"
                 )),
             );
@@ -260,7 +260,7 @@ impl Table {
             keys: found,
             names: Fingerprinter::with_secret(name),
             hash: KeyHash::with_secrets(std::array::from_fn(|i| secret(2 + i))),
-            _file: file,
+            file,
         })
     }
 
@@ -380,7 +380,7 @@ fn field(map: &Map, f: Field) -> &AtomicU64 {
 }
 
 fn not_ours(path: &Path) -> Error {
-    other_layout(path, "it is something else, or from another kind of machine".into())
+    other_layout(path, "it is something else, or from another kind of machine")
         .hint("name a file that is not there yet; it is made")
 }
 
