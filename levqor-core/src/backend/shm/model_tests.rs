@@ -3,7 +3,6 @@
 
 use std::sync::atomic::Ordering;
 
-use shuttle::rand::Rng;
 use shuttle::sync::Arc;
 use shuttle::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
@@ -16,6 +15,8 @@ use crate::types::Millis;
 const PROCESSES: usize = 3;
 const LIMIT: i64 = 4;
 const PERIOD: i64 = 1_000;
+/// Schedules of each kind that are tried for each length of life.
+const TIMES: usize = 25;
 const NOW: i64 = 1_000_000;
 const SHAPE: Shape = Shape { ways: 2, width: 3 };
 
@@ -137,7 +138,8 @@ fn take<A: Kind>(world: &World, a: &A, id: usize, cost: i64, now: i64) -> Option
     Some(verdict.admitted)
 }
 
-fn race<A: Kind>(a: &A, times: usize) {
+/// Races in which the first process dies after so many stores.
+fn race<A: Kind>(a: &A, life: usize) {
     let a = a.clone();
     let run = move || {
         let world = Arc::new(World {
@@ -153,7 +155,6 @@ fn race<A: Kind>(a: &A, times: usize) {
                 let (world, a) = (world.clone(), a.clone());
                 shuttle::thread::spawn(move || {
                     if id == 0 {
-                        let life = shuttle::rand::thread_rng().gen_range(1..24);
                         LIFE.with(|left| left.set(life));
                     }
                     for _ in 0..2 {
@@ -172,28 +173,27 @@ fn race<A: Kind>(a: &A, times: usize) {
         assert!(admitted <= limit, "{admitted} of {limit}");
         assert!(admitted + died >= limit, "{admitted} of {limit}, {died} died");
     };
-    shuttle::check_random(run.clone(), times);
-    shuttle::check_pct(run, times, 3);
+    shuttle::check_random(run.clone(), TIMES);
+    shuttle::check_pct(run, TIMES, 3);
 }
 
 #[test]
 fn a_process_that_dies_at_any_store_leaves_the_bucket_exact() {
-    race(
-        &FixedWindow {
-            limit: LIMIT,
-            period: PERIOD,
-        },
-        700,
-    );
-    race(
-        &SlidingWindow {
-            limit: LIMIT,
-            period: PERIOD,
-        },
-        700,
-    );
     let Ok(Rule::Gcra(bucket)) = Quota::new(4, Millis(PERIOD)).rule() else {
         panic!("a token bucket")
     };
-    race(&bucket, 200);
+    let fixed = FixedWindow {
+        limit: LIMIT,
+        period: PERIOD,
+    };
+    let sliding = SlidingWindow {
+        limit: LIMIT,
+        period: PERIOD,
+    };
+    // Two takes are eighteen stores and swaps at most.
+    for life in 1..20 {
+        race(&bucket, life);
+        race(&fixed, life);
+        race(&sliding, life);
+    }
 }

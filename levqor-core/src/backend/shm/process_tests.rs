@@ -136,7 +136,7 @@ fn processes_that_are_killed_at_random_leave_the_table_exact() {
                     let from = furthest.load(Ordering::Relaxed) / GROUP * GROUP;
                     let name = "processes_that_are_killed_at_random_leave_the_table_exact";
                     let (mut child, mut out) = copy(name, &file(&folder), from);
-                    let (mut seen, last) = (0, random(200));
+                    let (mut seen, last) = (0, 1 + random(200));
                     let mut record = [0; 4];
                     while out.read_exact(&mut record).is_ok() {
                         let key = u32::from_le_bytes(record);
