@@ -34,8 +34,22 @@ use levqor_core::error::Result;
 
 /// Opens a store by its URL (`sqlite://levqor.db`, `postgres://…`, `memory://`) and makes an engine on it
 /// with every connector of this build. Nothing is started.
+///
+/// If the environment variable `LEVQOR_REDIS_URL` is set, limits, claims and wake-ups go over that Redis: see
+/// [`open_backend`].
 pub async fn open(url: &str) -> Result<Engine> {
-    builder(levqor_core::backend::open(url, SystemClock::machine()).await?, &[])?.build()
+    let redis = std::env::var("LEVQOR_REDIS_URL").ok();
+    builder(open_backend(url, redis.as_deref()).await?, &[])?.build()
+}
+
+/// Opens a store by its URL (see [`backend::open`]) and, where a Redis is given, limits, claims and wake-ups
+/// between processes over it. Without the feature `redis` that is an error (`redis.not_built`).
+pub async fn open_backend(url: &str, redis: Option<&str>) -> Result<Backend> {
+    let backend = backend::open(url, SystemClock::machine()).await?;
+    match redis.filter(|url| !url.is_empty()) {
+        Some(redis) => backend.with_redis(redis),
+        None => Ok(backend),
+    }
 }
 
 /// An engine to be, on a backend, with the network and every connector of this build: to be finished with

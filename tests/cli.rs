@@ -269,12 +269,25 @@ fn limits_are_tried_out_with_verdicts_and_headers() {
     for word in ["1 .. 10", "11 .. 12", "RateLimit-Policy: \"try\";q=60;w=60", "Retry-After: 1"] {
         assert!(human.out.contains(word), "no `{word}` in {}", human.out);
     }
-    let mut args = args.to_vec();
-    args.push("--json");
+    let args = [
+        "limits",
+        "try",
+        "60/minute burst 10",
+        "--key",
+        "other",
+        "--times",
+        "12",
+        "--json",
+    ];
     let document = p.run(&args).document();
     assert_eq!((&document["admitted"], &document["refused"]), (&json!(10), &json!(2)));
     assert_eq!(document["calls"][11]["headers"]["X-RateLimit-Remaining"], "0");
     assert_eq!(p.ok(&["limits", "try", "2/s", "--key", "k"])["refused"], 0);
+    // The store keeps what was used from one command to the next.
+    for refused in [0, 3] {
+        let args = ["limits", "try", "3/day", "--key", "k", "--times", "3", "--json"];
+        assert_eq!(p.run(&args).document()["refused"], refused);
+    }
 }
 
 #[test]

@@ -34,7 +34,8 @@ impl Fingerprinter {
 }
 
 impl<const C: usize, const D: usize> Fingerprinter<C, D> {
-    fn with_secret(secret: [u8; 16]) -> Self {
+    /// With a secret that processes share.
+    pub(crate) fn with_secret(secret: [u8; 16]) -> Self {
         let (k0, k1) = (word(&secret[..8]), word(&secret[8..]));
         Fingerprinter {
             v: [
@@ -125,6 +126,11 @@ impl KeyHash {
         for secret in &mut secrets {
             *secret = u64::from_le_bytes(random_bytes());
         }
+        Self::with_secrets(secrets)
+    }
+
+    /// With secrets that processes share.
+    pub(crate) fn with_secrets(secrets: [u64; 10]) -> Self {
         KeyHash { secrets }
     }
 

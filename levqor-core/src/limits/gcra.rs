@@ -21,7 +21,7 @@ const SPENT: u64 = 1 << 63;
 /// The word tells by itself when it stops to matter, whatever the quota was, so a store can throw it away
 /// without knowing whose it is, and swap it with one atomic operation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Tat(u64);
+pub struct Tat(pub(super) u64);
 
 impl Tat {
     /// That of a key that was never seen.

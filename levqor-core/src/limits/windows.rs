@@ -20,9 +20,9 @@ pub struct FixedWindow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Fixed {
     /// When the window that `used` belongs to ends, in milliseconds since 1970.
-    ends: i64,
-    used: u32,
-    spent: bool,
+    pub(super) ends: i64,
+    pub(super) used: u32,
+    pub(super) spent: bool,
 }
 
 /// Where the window that `now` lies in begins.
@@ -103,12 +103,12 @@ pub struct SlidingWindow {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sliding {
     /// Where the window that `used` belongs to begins, in milliseconds since 1970.
-    start: i64,
+    pub(super) start: i64,
     /// When both counts stop to matter.
-    idle_at: i64,
-    used: u32,
-    before: u32,
-    spent: bool,
+    pub(super) idle_at: i64,
+    pub(super) used: u32,
+    pub(super) before: u32,
+    pub(super) spent: bool,
 }
 
 /// The counts as they stand at an instant.
@@ -226,10 +226,10 @@ pub struct SlidingLog {
 /// What a sliding log remembers. Calls of one millisecond share an entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Log {
-    entries: VecDeque<(i64, i64)>,
-    used: i64,
-    idle_at: i64,
-    spent: bool,
+    pub(super) entries: VecDeque<(i64, i64)>,
+    pub(super) used: i64,
+    pub(super) idle_at: i64,
+    pub(super) spent: bool,
 }
 
 impl SlidingLog {

@@ -1,7 +1,9 @@
 use super::{Answer, Batch, IdemRow, Key, Op, Receipt, Rows, topic};
+use crate::claims;
 use crate::credits::{self, LedgerOp, Overage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jobs::{self, Capture, Ended, JobState, QueueAnswer, QueueOp};
+use crate::limits;
 use crate::records;
 use crate::table::{Step, Stop};
 use crate::types::{MicroCredits, Millis, Tenant, TxnId};
@@ -122,6 +124,8 @@ pub fn wants(rows: &mut Rows, batch: &Batch) {
                 rows.records.want((batch.tenant.clone(), kind.clone(), name.clone()));
             }
             Op::Usage(new) => rows.usage.want((batch.tenant.clone(), new.source.clone(), new.id.clone())),
+            Op::Limit(op) => limits::wants(&mut rows.limits, &batch.tenant, op),
+            Op::Claim(op) => claims::wants(&mut rows.claims, &batch.tenant, op),
         }
     }
 }
@@ -179,6 +183,8 @@ fn one(rows: &mut Rows, batch: &Batch, op: &Op, stripe: u16, wakes: &mut Vec<Str
         }
         Op::Record(op) => Answer::Record(records::apply(&mut rows.records, &batch.tenant, op, batch.now)?),
         Op::Usage(new) => Answer::Usage(usage::apply(&mut rows.usage, &batch.tenant, new, batch.now)?),
+        Op::Limit(op) => Answer::Limit(limits::apply_op(&mut rows.limits, &batch.tenant, op, batch.now)?),
+        Op::Claim(op) => Answer::Claim(claims::apply(&mut rows.claims, &batch.tenant, op, batch.now)?),
     })
 }
 

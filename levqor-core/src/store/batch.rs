@@ -2,8 +2,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::claims::{Claim, ClaimOp};
 use crate::credits::{LedgerAnswer, LedgerOp};
 use crate::jobs::{JournalOp, QueueAnswer, QueueOp};
+use crate::limits::{Decision, LimitOp};
 use crate::records::{Record, RecordOp};
 use crate::table::row;
 use crate::types::{Millis, Tenant};
@@ -71,6 +73,10 @@ pub enum Op {
     Record(RecordOp),
     /// Usage events.
     Usage(NewUsage),
+    /// Limits.
+    Limit(LimitOp),
+    /// Claims.
+    Claim(ClaimOp),
 }
 
 macro_rules! from {
@@ -87,7 +93,9 @@ from!(
     Queue(QueueOp),
     Journal(JournalOp),
     Record(RecordOp),
-    Usage(NewUsage)
+    Usage(NewUsage),
+    Limit(LimitOp),
+    Claim(ClaimOp)
 );
 
 /// What an operation gave back.
@@ -102,6 +110,10 @@ pub enum Answer {
     Record(Option<Arc<Record>>),
     /// Of [`Op::Usage`]: whether the event is new.
     Usage(bool),
+    /// Of [`Op::Limit`].
+    Limit(Decision),
+    /// Of [`Op::Claim`]; something of a claim only.
+    Claim(Option<Claim>),
     /// Of [`Op::Journal`].
     Ok,
 }

@@ -1,6 +1,8 @@
 use super::IdemRow;
+use crate::claims::{self, ClaimRow};
 use crate::credits::{self, LedgerRows};
 use crate::jobs::{self, JournalRow, QueueRows};
+use crate::limits::{self, LimitRow};
 use crate::records::{self, Record};
 use crate::table::Table;
 use crate::usage::{self, Usage};
@@ -19,6 +21,10 @@ pub struct Rows {
     pub records: Table<Record>,
     /// Usage events.
     pub usage: Table<Usage>,
+    /// What limits remember.
+    pub limits: Table<LimitRow>,
+    /// Claims.
+    pub claims: Table<ClaimRow>,
 }
 
 /// Does the same to every table of [`Rows`], in the order in which they are locked and written.
@@ -71,6 +77,14 @@ macro_rules! each_table {
             let $t = &mut r.usage;
             $do;
         }
+        {
+            let $t = &mut r.claims;
+            $do;
+        }
+        {
+            let $t = &mut r.limits;
+            $do;
+        }
     }};
 }
 
@@ -88,6 +102,8 @@ impl Rows {
             journal: Table::complete(),
             records: Table::complete(),
             usage: Table::complete(),
+            limits: Table::complete(),
+            claims: Table::complete(),
         }
     }
 
@@ -100,12 +116,14 @@ impl Rows {
             journal: Table::partial(),
             records: Table::partial(),
             usage: Table::partial(),
+            limits: Table::partial(),
+            claims: Table::partial(),
         }
     }
 
     /// Where the undo logs stand.
     pub fn mark(&mut self) -> Mark {
-        let mut mark = Vec::with_capacity(11);
+        let mut mark = Vec::with_capacity(13);
         each_table!(self, |t| mark.push(t.mark()));
         Mark(mark)
     }
@@ -143,4 +161,6 @@ pub const DDL: &[&[&str]] = &[
     jobs::DDL,
     records::DDL,
     usage::DDL,
+    limits::DDL,
+    claims::DDL,
 ];

@@ -92,7 +92,7 @@ pub(crate) async fn doctor(out: &Out, global: &Global, args: DoctorArgs) -> Resu
     Tenant::new(&global.tenant)?;
     let mut findings = Vec::new();
     match open(global, Vec::new()).await {
-        Ok(engine) => look(&engine, &mut findings).await,
+        Ok(engine) => look(&engine, global, &mut findings).await,
         Err(e) => findings.push(Finding::broken("store", &e)),
     }
     let connections = match (&args.connections.connections, args.connections.read()) {
@@ -131,7 +131,7 @@ pub(crate) async fn doctor(out: &Out, global: &Global, args: DoctorArgs) -> Resu
 }
 
 /// What can be known of a store that opens.
-async fn look(engine: &Engine, findings: &mut Vec<Finding>) {
+async fn look(engine: &Engine, global: &Global, findings: &mut Vec<Finding>) {
     let info = engine.backend().store.info();
     let detail = format!("{} {} {}", info.kind, info.version, info.place);
     findings.push(if info.durable {
@@ -163,15 +163,16 @@ async fn look(engine: &Engine, findings: &mut Vec<Finding>) {
         ),
         _ => Finding::new("clock", State::On, format!("{offset} ms off the store's; corrected")),
     });
-    findings.push(if info.shared && info.kind != "sqlite" {
-        Finding::new(
-            "shared limits",
-            State::Degraded,
-            "limits are counted in each process by itself",
-        )
+    let (state, detail) = if global.redis.is_some() {
+        (State::On, "in Redis, over all that use it")
+    } else if global.url.contains("limits=shm") {
+        (State::On, "in shared memory, over the processes of this host")
+    } else if info.kind == "memory" || global.url.contains("limits=memory") {
+        (State::Off, "limits are counted in each process by itself")
     } else {
-        Finding::new("shared limits", State::Off, "limits are counted in this process")
-    });
+        (State::On, "in the store, over all its processes")
+    };
+    findings.push(Finding::new("shared limits", state, detail));
 }
 
 /// Writes a record of ours, reads it, and takes it away again.

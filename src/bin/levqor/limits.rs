@@ -21,7 +21,7 @@ pub(crate) enum LimitsCommand {
     /// Ask a limit, one time or many, and see what it says
     ///
     /// Shows each verdict, the explanation and the HTTP headers of the last one. Ends with 4 if a call was
-    /// refused. Where the limits are counted in the process (SQLite, memory), every command starts anew.
+    /// refused. In memory every command starts anew; elsewhere it goes on where the last one ended.
     /// Example:
     ///
     ///   levqor limits try "5/10s sliding" --key acme --times 6

@@ -1,8 +1,7 @@
 //! From arguments to an engine: the one place that puts it together.
 
 use clap::Args;
-use levqor::backend::{self, Backend};
-use levqor::clock::SystemClock;
+use levqor::backend::Backend;
 use levqor::connector::Connection;
 use levqor::engine::Engine;
 use levqor::error::Result;
@@ -24,6 +23,16 @@ pub(crate) struct Global {
         value_name = "URL"
     )]
     pub(crate) url: String,
+    /// Redis for limits, claims and wake-ups: redis://[USER:PASSWORD@]HOST:PORT/DB
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        env = "LEVQOR_REDIS_URL",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    pub(crate) redis: Option<String>,
     /// Whose data to work on
     #[arg(
         long,
@@ -60,6 +69,11 @@ pub(crate) const FEATURES: &[(&str, bool, &str)] = &[
     ("sqlite", cfg!(feature = "sqlite"), "the store sqlite://"),
     ("postgres", cfg!(feature = "postgres"), "the store postgres://"),
     ("redis", cfg!(feature = "redis"), "limits that several hosts share"),
+    (
+        "shm",
+        cfg!(feature = "shm"),
+        "limits that the processes of one host share without a server",
+    ),
     ("http", cfg!(feature = "http"), "requests and webhooks"),
     ("email", cfg!(feature = "email"), "mail over SMTP"),
     ("integrity", cfg!(feature = "integrity"), "evidence and checks"),
@@ -80,6 +94,6 @@ pub(crate) fn engine(backend: Backend, tenant: &str, connections: Vec<Connection
 pub(crate) async fn open(global: &Global, connections: Vec<Connection>) -> Result<Engine> {
     // A wrong name is refused before a database is made.
     Tenant::new(&global.tenant)?;
-    let backend = backend::open(&global.url, SystemClock::machine()).await?;
+    let backend = levqor::open_backend(&global.url, global.redis.as_deref()).await?;
     engine(backend, &global.tenant, connections)
 }

@@ -11,8 +11,10 @@ mod claims;
 mod limits;
 mod link;
 mod wakes;
+mod woken;
 
 pub use claims::RedisClaims;
 pub use limits::{OnDown, RedisLimits};
 pub use link::{RedisLink, TimeSource};
 pub use wakes::RedisWakes;
+pub use woken::WokenStore;

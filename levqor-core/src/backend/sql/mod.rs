@@ -10,6 +10,7 @@ mod load;
 mod migrate;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod purge;
 mod reads;
 mod save;
 #[cfg(feature = "sqlite")]
@@ -17,6 +18,11 @@ mod sqlite;
 mod store;
 mod text;
 mod writer;
+
+#[cfg(all(test, feature = "postgres"))]
+mod postgres_tests;
+#[cfg(all(test, feature = "sqlite"))]
+mod sqlite_tests;
 
 #[cfg(feature = "postgres")]
 pub use postgres::open as open_postgres;

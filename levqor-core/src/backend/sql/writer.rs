@@ -9,10 +9,12 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::conn::{Conn, Driver, Fault};
+use super::purge::{Purge, purge};
 use super::{load, save};
 use crate::backend::Hub;
 use crate::error::{Effect, Error, Result};
 use crate::store::{Batch, Grouped, Receipt, Rows, run, wants};
+use crate::types::Millis;
 
 /// Batches in one transaction at most.
 const GROUP: usize = 512;
@@ -38,6 +40,7 @@ pub(super) struct Writer {
     pub(super) stripe: u16,
     pub(super) notify: Option<mpsc::UnboundedSender<Vec<String>>>,
     conn: Option<Box<dyn Conn>>,
+    purge: Purge,
 }
 
 impl Writer {
@@ -53,6 +56,7 @@ impl Writer {
             stripe,
             notify,
             conn: None,
+            purge: Purge::default(),
         }
     }
 
@@ -107,14 +111,18 @@ impl Writer {
 
     async fn transact(&mut self, batches: &[&Batch]) -> Result<Vec<Result<Receipt>>, (Fault, Effect)> {
         let (mut races, mut stale) = (0, 0);
+        let due = self.purge.due(batches);
         loop {
             let mut conn = match self.conn.take() {
                 Some(conn) => conn,
                 None => self.driver.writer().await.map_err(|f| (f, Effect::None))?,
             };
-            match once(conn.as_mut(), self.driver.as_ref(), batches, self.stripe).await {
-                Ok(outcomes) => {
+            match once(conn.as_mut(), self.driver.as_ref(), batches, self.stripe, due).await {
+                Ok((outcomes, changed)) => {
                     self.conn = Some(conn);
+                    if changed {
+                        self.purge.done(batches, due.is_some());
+                    }
                     return Ok(outcomes);
                 }
                 Err((fault @ (Fault::Race(_) | Fault::Exists(_)), Effect::None)) => {
@@ -147,13 +155,14 @@ impl Writer {
     }
 }
 
-/// One try of one transaction.
+/// One try of one transaction: what became of the batches, and whether anything was written.
 async fn once(
     conn: &mut dyn Conn,
     driver: &dyn Driver,
     batches: &[&Batch],
     stripe: u16,
-) -> Result<Vec<Result<Receipt>>, (Fault, Effect)> {
+    due: Option<(Millis, i64)>,
+) -> Result<(Vec<Result<Receipt>>, bool), (Fault, Effect)> {
     let before = |f: Fault| (f, Effect::None);
     let dialect = driver.dialect();
     conn.begin().await.map_err(before)?;
@@ -171,11 +180,14 @@ async fn once(
         }
     };
     let changed = save::save(&mut rows, conn, dialect).await.map_err(before)?;
+    if let Some(due) = due.filter(|_| changed) {
+        purge(conn, dialect, due).await.map_err(before)?;
+    }
     // Whether a commit whose answer is lost has happened, nobody knows.
     conn.end(changed)
         .await
         .map_err(|f| (f, if changed { Effect::Unknown } else { Effect::None }))?;
-    Ok(outcomes)
+    Ok((outcomes, changed))
 }
 
 /// What a caller gets whose writer is gone.

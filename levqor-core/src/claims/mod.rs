@@ -1,6 +1,11 @@
 //! Claims: one of many processes does a thing, the others learn what came of it.
 
+mod row;
+
+pub use row::{ClaimAct, ClaimOp, ClaimRow, DDL, apply, wants};
+
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::error::{Error, Result};
@@ -22,7 +27,7 @@ pub trait Claims: Send + Sync + 'static {
 }
 
 /// The answer to a claim.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Claim {
     /// Yours: do it, then settle with this token.
     Won {
