@@ -1,6 +1,7 @@
 //! Limits over Redis, beside the floor: the plainest token bucket there is as a script, called with the same
 //! client over the same kind of connection. What ours costs more is what several algorithms, several limits
 //! at once, blocks, and an answer in time whatever Redis does cost.
+#![allow(clippy::cast_precision_loss, reason = "counts of a bench are small")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
