@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use levqor::backend::redis::{OnDown, RedisLimits, RedisLink};
 use levqor::clock::SystemClock;
 use levqor::limits::{Ask, Limits, Quota};
+use levqor::testkit::services::Service;
 use levqor::types::Tenant;
-use levqor_core::testkit::services::Service;
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
