@@ -3,6 +3,7 @@
 //!
 //! Each cell measures ours and the peer's in turn, many times, and reports the medians, so that what else
 //! the machine does meets both alike. Each side reads its own clock in every call, as it would in a service.
+#![allow(clippy::cast_precision_loss, reason = "counts of a bench are small")]
 
 use std::hint::black_box;
 use std::num::NonZeroU32;
@@ -170,7 +171,7 @@ fn beside(name: String, ours: f64, theirs: f64, unit: &str) -> Row {
 /// A hot key whose quota is used up.
 fn refused() -> Row {
     let limiter = Limiter::new(Quota::per_day(1)).unwrap_or_else(|e| panic!("{e}"));
-    let quota = governor::Quota::with_period(std::time::Duration::from_secs(86_400));
+    let quota = governor::Quota::with_period(std::time::Duration::from_hours(24));
     let peer = RateLimiter::keyed(quota.unwrap_or_else(|| panic!("a period of a day")));
     let key = "user-00000000".to_owned();
     let order = vec![0; CALLS];

@@ -1,6 +1,7 @@
 //! Limits over Redis, beside the floor: the plainest token bucket there is as a script, called with the same
 //! client over the same kind of connection. What ours costs more is what several algorithms, several limits
 //! at once, blocks, and an answer in time whatever Redis does cost.
+#![allow(clippy::cast_precision_loss, reason = "counts of a bench are small")]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,8 +9,8 @@ use std::time::{Duration, Instant};
 use levqor::backend::redis::{OnDown, RedisLimits, RedisLink};
 use levqor::clock::SystemClock;
 use levqor::limits::{Ask, Limits, Quota};
+use levqor::testkit::services::Service;
 use levqor::types::Tenant;
-use levqor_core::testkit::services::Service;
 use redis::AsyncConnectionConfig;
 use redis::aio::MultiplexedConnection;
 
