@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use url::{Host, Url};
 
 use crate::outcome::Finding;
-use crate::tls::handshake::{Fault, handshake};
+use crate::tls::handshake::handshake;
 
 /// Where a URL leads.
 #[derive(Clone, Debug)]
@@ -121,7 +121,7 @@ impl Head {
 pub(crate) enum NoHead {
     Io(io::Error),
     /// The handshake failed: certificates and protocols are looked at elsewhere.
-    Tls(Fault),
+    Tls,
     NotHttp,
 }
 
@@ -130,7 +130,7 @@ pub(crate) async fn head(place: &Place, to: SocketAddr, within: Millis) -> Resul
     let work = async {
         if place.tls {
             let (_, stream) = handshake(to, &place.host, rustls::ALL_VERSIONS).await.map_err(NoHead::Io)?;
-            ask(stream.map_err(NoHead::Tls)?, place).await
+            ask(stream.map_err(|_| NoHead::Tls)?, place).await
         } else {
             ask(TcpStream::connect(to).await.map_err(NoHead::Io)?, place).await
         }

@@ -121,7 +121,7 @@ impl Reachability {
                     .harmless(),
             ),
             // What is wrong with TLS is said where certificates are looked at.
-            Ok(_) | Err(NoHead::Tls(_)) => {
+            Ok(_) | Err(NoHead::Tls) => {
                 if place.tls && self.redirect {
                     self.plain(&place, cx, &mut said).await;
                 }
