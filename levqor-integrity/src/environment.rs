@@ -149,13 +149,13 @@ fn parts(secret: &str) -> Vec<String> {
     if let Ok(url) = Url::parse(secret)
         && url.has_host()
     {
-        let path = url.path_segments().into_iter().flatten();
-        return [url.username(), url.password().unwrap_or_default()]
-            .into_iter()
-            .chain(path.filter(|p| p.len() >= 16))
-            .filter(|p| p.len() >= 8 || (p.len() >= 4 && Some(*p) == url.password()))
-            .map(str::to_owned)
-            .collect();
+        // In a web address the user part is a key (Sentry), and so are long parts of the path (Slack); in a database's the
+        // user and the database have names.
+        let web = matches!(url.scheme(), "http" | "https");
+        let path = url.path_segments().into_iter().flatten().filter(|p| web && p.len() >= 16);
+        let user = Some(url.username()).filter(|u| web && u.len() >= 8);
+        let password = url.password().filter(|p| p.len() >= 4);
+        return user.into_iter().chain(password).chain(path).map(str::to_owned).collect();
     }
     if secret.len() >= 24 {
         return secret.get(..16).map(str::to_owned).into_iter().collect();

@@ -133,13 +133,21 @@ impl Report {
             (text("Report id"), run.id.clone()),
             (text("Run number"), run.number.to_string()),
             (text("Pack"), format!("{} (sha256 {})", run.pack.name, run.pack.sha256)),
-            (text("Produced by"), format!("{} {} on {}", run.runner.tool, run.runner.version, run.runner.platform)),
+            (
+                text("Produced by"),
+                format!("{} {} on {}", run.runner.tool, run.runner.version, run.runner.platform),
+            ),
             (text("Clock"), run.clock.clone()),
             (text("Evidence"), format!("evidence.json, sha256 {sha256}")),
-            (text("Signer"), signer.map_or_else(|| text("not signed"), |s| format!("Ed25519 key {s}"))),
+            (
+                text("Signer"),
+                signer.map_or_else(|| text("not signed"), |s| format!("Ed25519 key {s}")),
+            ),
             (
                 text("Run before"),
-                run.previous.as_ref().map_or_else(|| text("none"), |l| format!("{} (sha256 {})", l.run, l.sha256)),
+                run.previous
+                    .as_ref()
+                    .map_or_else(|| text("none"), |l| format!("{} (sha256 {})", l.run, l.sha256)),
             ),
         ];
         Ok(Report {
@@ -206,7 +214,11 @@ fn card(record: &Record) -> Card {
     let check = &record.result;
     Card {
         id: check.id.clone(),
-        title: if check.about.title.is_empty() { check.id.clone() } else { check.about.title.clone() },
+        title: if check.about.title.is_empty() {
+            check.id.clone()
+        } else {
+            check.about.title.clone()
+        },
         group: check.about.group.clone(),
         objective: check.about.objective.clone(),
         status: check.status,
@@ -230,7 +242,10 @@ fn by_category(cards: &[Card]) -> Vec<(String, Counts)> {
         let category = card.id.split('.').next().unwrap_or_default();
         groups.entry(category).or_default().push(card.status);
     }
-    groups.into_iter().map(|(name, list)| (name.to_owned(), Counts::of(list))).collect()
+    groups
+        .into_iter()
+        .map(|(name, list)| (name.to_owned(), Counts::of(list)))
+        .collect()
 }
 
 fn controls(cards: &[Card]) -> Vec<ControlRow> {
@@ -240,7 +255,10 @@ fn controls(cards: &[Card]) -> Vec<ControlRow> {
             rows.entry(control).or_default().push((card.id.clone(), card.status));
         }
     }
-    let row = |(control, checks): (&str, _)| ControlRow { control: control.to_owned(), checks };
+    let row = |(control, checks): (&str, _)| ControlRow {
+        control: control.to_owned(),
+        checks,
+    };
     rows.into_iter().map(row).collect()
 }
 

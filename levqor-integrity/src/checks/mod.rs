@@ -157,6 +157,9 @@ const MONITORING: &[&str] = &["SOC2:CC7.2", "ISO27001:A.8.16"];
 /// Over the network, a wrong certificate or a host that is down explains everything else.
 const ONLINE: &[&str] = &["deploy.reachability", "tls.certificate"];
 
+/// Clocks of servers are asked for over the network and in the database.
+const CLOCKS: &[&str] = &["deploy.reachability", "tls.certificate", "db.read_write"];
+
 fn nothing() -> Value {
     json!({})
 }
@@ -559,7 +562,7 @@ pub(crate) const STANDARD: &[Standard] = &[
         "clock",
         "medium",
         MONITORING,
-        ONLINE,
+        CLOCKS,
         "Clocks agree",
         "The clocks of the servers agree with this one",
         nothing

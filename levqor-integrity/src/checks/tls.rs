@@ -221,8 +221,8 @@ impl Protocols {
         let (ten, eleven, twelve, thirteen) = tokio::join!(
             greet(to, host, Old::Tls10),
             greet(to, host, Old::Tls11),
-            handshake(to, host, ONLY_12),
-            handshake(to, host, ONLY_13)
+            agreed(to, host, ONLY_12),
+            agreed(to, host, ONLY_13)
         );
         let mut spoken = Vec::new();
         let mut said = Vec::new();
@@ -249,13 +249,12 @@ impl Protocols {
                 ),
             }
         }
-        let agreed = |a: &io::Result<(_, Result<_, Fault>)>| matches!(a, Ok((_, Ok(_))));
-        if agreed(&twelve) {
+        if twelve {
             spoken.push("TLS 1.2");
         }
-        if agreed(&thirteen) {
+        if thirteen {
             spoken.push("TLS 1.3");
-        } else if agreed(&twelve) {
+        } else if twelve {
             said.push(
                 Finding::warn("tls.no_1_3", "the server does not speak TLS 1.3")
                     .expected("TLS 1.3")
@@ -268,6 +267,11 @@ impl Protocols {
         }
         Ok((said, spoken))
     }
+}
+
+/// Whether a handshake works. The connection is closed at once: some servers serve one at a time.
+async fn agreed(to: SocketAddr, host: &str, versions: &[&'static SupportedProtocolVersion]) -> bool {
+    matches!(handshake(to, host, versions).await, Ok((_, Ok(_))))
 }
 
 #[async_trait]

@@ -33,7 +33,13 @@ which lists every other file with its SHA-256.
 ";
 
 /// Files that stand outside the statement, because they carry it.
-pub(crate) const SEALS: &[&str] = &["statement.dsse.json", "statement.json", "statement.pae", "statement.sig", "signer.pub.pem"];
+pub(crate) const SEALS: &[&str] = &[
+    "statement.dsse.json",
+    "statement.json",
+    "statement.pae",
+    "statement.sig",
+    "signer.pub.pem",
+];
 
 /// The files of a run, by their path in the bundle.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +102,10 @@ impl Bundle {
         self.files.retain(|name, _| !SEALS.contains(&name.as_str()));
         let key = signer.public();
         let list: Vec<FileRef> = self.files.iter().map(|(n, b)| FileRef::of(n.as_str(), b)).collect();
-        let subjects: Vec<Value> = list.iter().map(|f| json!({"name": f.file, "digest": {"sha256": f.sha256}})).collect();
+        let subjects: Vec<Value> = list
+            .iter()
+            .map(|f| json!({"name": f.file, "digest": {"sha256": f.sha256}}))
+            .collect();
         let statement = json!({
             "_type": "https://in-toto.io/Statement/v1",
             "subject": subjects,
@@ -137,17 +146,26 @@ impl Bundle {
                 .hint("the run has ended, but nothing of it was kept; mend the folder and run again")
         };
         if folder.exists() {
-            return Err(Error::conflict("evidence.exists", "there is evidence in this folder already").at(folder.display().to_string()));
+            return Err(
+                Error::conflict("evidence.exists", "there is evidence in this folder already").at(folder.display().to_string())
+            );
         }
-        let name = folder.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = folder
+            .file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let tag = u64::from_be_bytes(levqor_core::types::random_bytes());
         let draft = folder.with_file_name(format!(".{name}.{tag:016x}"));
         let written = self.write_all(&draft);
         let ended = written.and_then(|()| std::fs::rename(&draft, folder).map_err(|e| (folder.to_owned(), e)));
         ended.map_err(|(path, e)| {
             let _ = std::fs::remove_dir_all(&draft);
-            if matches!(e.kind(), std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::DirectoryNotEmpty) {
-                return Error::conflict("evidence.exists", "there is evidence in this folder already").at(path.display().to_string());
+            if matches!(
+                e.kind(),
+                std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::DirectoryNotEmpty
+            ) {
+                return Error::conflict("evidence.exists", "there is evidence in this folder already")
+                    .at(path.display().to_string());
             }
             fail(&path, &e)
         })

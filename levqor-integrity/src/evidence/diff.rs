@@ -88,7 +88,15 @@ pub fn diff(before: &Evidence, now: &Evidence) -> levqor_core::error::Result<Dif
             ("environment", e.run.environment.clone()),
             ("pack", e.run.pack.name.clone()),
             ("pack.sha256", e.run.pack.sha256.clone()),
-            ("targets", e.run.targets.iter().map(|(n, t)| format!("{n}={t}")).collect::<Vec<_>>().join(" ")),
+            (
+                "targets",
+                e.run
+                    .targets
+                    .iter()
+                    .map(|(n, t)| format!("{n}={t}"))
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            ),
             ("runner.version", e.run.runner.version.clone()),
         ]
     };
@@ -97,7 +105,11 @@ pub fn diff(before: &Evidence, now: &Evidence) -> levqor_core::error::Result<Dif
             configuration.push((name.to_owned(), was, is));
         }
     }
-    let mut checks: Vec<Difference> = now.records.iter().filter_map(|r| one(before.result(&r.result.id), &r.result)).collect();
+    let mut checks: Vec<Difference> = now
+        .records
+        .iter()
+        .filter_map(|r| one(before.result(&r.result.id), &r.result))
+        .collect();
     for gone in before.records.iter().filter(|r| now.result(&r.result.id).is_none()) {
         checks.push(Difference {
             id: gone.result.id.clone(),

@@ -67,7 +67,10 @@ impl History {
         let mut numbers = Vec::new();
         for entry in entries {
             let name = entry.map_err(|e| unreadable(&self.folder, &e))?.file_name();
-            let number: Option<u64> = name.to_str().and_then(|n| n.strip_prefix("run-")).and_then(|n| n.parse().ok());
+            let number: Option<u64> = name
+                .to_str()
+                .and_then(|n| n.strip_prefix("run-"))
+                .and_then(|n| n.parse().ok());
             numbers.extend(number);
         }
         numbers.sort_unstable();
@@ -76,7 +79,9 @@ impl History {
 
     /// The last run, and its evidence.
     pub fn last(&self) -> Result<Option<(Link, Evidence)>> {
-        let Some(number) = self.numbers()?.pop() else { return Ok(None) };
+        let Some(number) = self.numbers()?.pop() else {
+            return Ok(None);
+        };
         let path = self.place(number).join("evidence.json");
         let bytes = std::fs::read(&path).map_err(|e| unreadable(&path, &e))?;
         let evidence = Evidence::from_bytes(&bytes).map_err(|e| e.at(path.display().to_string()))?;
@@ -153,7 +158,11 @@ impl History {
             let bytes = match std::fs::read(place.join("evidence.json")) {
                 Ok(bytes) => bytes,
                 Err(e) => {
-                    verified.problems.push(Problem::new("run.missing", name(number), format!("its evidence cannot be read: {e}")));
+                    verified.problems.push(Problem::new(
+                        "run.missing",
+                        name(number),
+                        format!("its evidence cannot be read: {e}"),
+                    ));
                     before = None;
                     continue;
                 }
@@ -163,11 +172,17 @@ impl History {
             let expected = before.as_ref().map_or(1, |b| b.number + 1);
             if number > expected {
                 for gone in expected..number {
-                    verified.problems.push(Problem::new("run.missing", name(gone), "the run is gone"));
+                    verified
+                        .problems
+                        .push(Problem::new("run.missing", name(gone), "the run is gone"));
                 }
             }
             match link {
-                None => verified.problems.push(Problem::new("evidence.unreadable", name(number), "its evidence cannot be read")),
+                None => verified.problems.push(Problem::new(
+                    "evidence.unreadable",
+                    name(number),
+                    "its evidence cannot be read",
+                )),
                 Some(named) => {
                     let follows = match (&named.run.previous, &before) {
                         (Some(p), Some(b)) if number == b.number + 1 => p.sha256 == b.sha256 && p.number == b.number,
@@ -196,7 +211,11 @@ impl History {
             verified.problems.push(Problem::new("run.head", "", message));
         }
         if numbers.is_empty() {
-            verified.problems.push(Problem::new("run.missing", self.folder.display().to_string(), "there is no run"));
+            verified.problems.push(Problem::new(
+                "run.missing",
+                self.folder.display().to_string(),
+                "there is no run",
+            ));
         }
         Ok(verified)
     }
@@ -214,7 +233,11 @@ impl History {
                 continue;
             };
             if line.prev != prev {
-                said.push(Problem::new("history.changed", at.as_str(), "the line does not follow the one before"));
+                said.push(Problem::new(
+                    "history.changed",
+                    at.as_str(),
+                    "the line does not follow the one before",
+                ));
             }
             let number = line.link.number;
             match digests.get(&number) {
@@ -225,7 +248,11 @@ impl History {
                     }
                 }
                 Some(digest) if *digest != line.link.sha256 => {
-                    said.push(Problem::new("run.replaced", format!("run-{number:06}"), "its evidence is not the one that was added"));
+                    said.push(Problem::new(
+                        "run.replaced",
+                        format!("run-{number:06}"),
+                        "its evidence is not the one that was added",
+                    ));
                 }
                 Some(_) => {}
             }
@@ -233,7 +260,11 @@ impl History {
             prev = sha256_hex(text.as_bytes());
         }
         for number in digests.keys().filter(|n| !listed.contains_key(n)) {
-            said.push(Problem::new("history.missing_line", format!("run-{number:06}"), format!("{LINES} has no line of it")));
+            said.push(Problem::new(
+                "history.missing_line",
+                format!("run-{number:06}"),
+                format!("{LINES} has no line of it"),
+            ));
         }
         Ok(())
     }

@@ -234,7 +234,11 @@ impl Evidence {
             environment: context.environment.clone(),
             started: result.started.rfc3339(),
             ended: result.ended.rfc3339(),
-            clock: if context.clock.is_empty() { "system clock".into() } else { context.clock.clone() },
+            clock: if context.clock.is_empty() {
+                "system clock".into()
+            } else {
+                context.clock.clone()
+            },
             pack: context.pack.clone(),
             targets: context.targets.clone(),
             runner: context.runner.clone(),
@@ -291,12 +295,21 @@ impl Evidence {
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         const LARGEST: usize = 256 << 20;
         let value = json::parse(bytes, "evidence.json", LARGEST)?;
-        let bad = |why: String| Error::new(ErrorKind::Corrupt, "evidence.unreadable", format!("evidence.json cannot be read: {why}"));
+        let bad = |why: String| {
+            Error::new(
+                ErrorKind::Corrupt,
+                "evidence.unreadable",
+                format!("evidence.json cannot be read: {why}"),
+            )
+        };
         let evidence: Evidence = serde_json::from_value(value).map_err(|e| bad(e.to_string()))?;
         if evidence.format == FORMAT {
             Ok(evidence)
         } else {
-            Err(bad(format!("its format is `{}`, and this program knows `{FORMAT}`", evidence.format)))
+            Err(bad(format!(
+                "its format is `{}`, and this program knows `{FORMAT}`",
+                evidence.format
+            )))
         }
     }
 

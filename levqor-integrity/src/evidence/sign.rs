@@ -51,7 +51,10 @@ impl Signer {
 
     /// The key as PEM. A secret.
     pub fn to_pem(&self) -> Result<String> {
-        let der = self.0.to_pkcs8v1().map_err(|_| Error::internal("the key cannot be written"))?;
+        let der = self
+            .0
+            .to_pkcs8v1()
+            .map_err(|_| Error::internal("the key cannot be written"))?;
         Ok(to_pem(der.as_ref(), "PRIVATE KEY"))
     }
 

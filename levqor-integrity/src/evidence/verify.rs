@@ -63,7 +63,9 @@ impl Verified {
 pub fn verify_folder(folder: &Path, trusted: Option<&PublicKey>) -> Result<Verified> {
     let (files, links) = read(folder)?;
     let mut verified = verify_files(&files, trusted);
-    let linked = links.into_iter().map(|l| Problem::new("file.link", l, "a link stands in the bundle"));
+    let linked = links
+        .into_iter()
+        .map(|l| Problem::new("file.link", l, "a link stands in the bundle"));
     verified.problems.extend(linked);
     Ok(verified)
 }
@@ -113,7 +115,9 @@ pub fn verify_files(files: &BTreeMap<String, Vec<u8>>, trusted: Option<&PublicKe
     if let Some(bytes) = files.get("evidence.json") {
         evidence(bytes, files, statement.as_ref(), &mut verified);
     } else if statement.is_none() {
-        verified.problems.push(Problem::new("file.missing", "evidence.json", "there is no evidence"));
+        verified
+            .problems
+            .push(Problem::new("file.missing", "evidence.json", "there is no evidence"));
     }
     verified
 }
@@ -122,17 +126,33 @@ pub fn verify_files(files: &BTreeMap<String, Vec<u8>>, trusted: Option<&PublicKe
 fn seal(files: &BTreeMap<String, Vec<u8>>, trusted: Option<&PublicKey>, verified: &mut Verified) -> Option<Value> {
     let said = &mut verified.problems;
     let Some(bytes) = files.get("statement.dsse.json") else {
-        said.push(Problem::new("signature.missing", "statement.dsse.json", "the evidence is not signed"));
+        said.push(Problem::new(
+            "signature.missing",
+            "statement.dsse.json",
+            "the evidence is not signed",
+        ));
         return None;
     };
     let Some((payload, key_id, signature)) = open(bytes) else {
-        said.push(Problem::new("envelope.changed", "statement.dsse.json", "the envelope is not as it was written"));
+        said.push(Problem::new(
+            "envelope.changed",
+            "statement.dsse.json",
+            "the envelope is not as it was written",
+        ));
         return None;
     };
-    for (name, expected) in [("statement.json", payload.clone()), ("statement.pae", pae(&payload)), ("statement.sig", signature.clone())] {
+    for (name, expected) in [
+        ("statement.json", payload.clone()),
+        ("statement.pae", pae(&payload)),
+        ("statement.sig", signature.clone()),
+    ] {
         match files.get(name) {
             None => said.push(Problem::new("file.missing", name, "the file is gone")),
-            Some(found) if *found != expected => said.push(Problem::new("file.changed", name, "the file does not repeat what is in the envelope")),
+            Some(found) if *found != expected => said.push(Problem::new(
+                "file.changed",
+                name,
+                "the file does not repeat what is in the envelope",
+            )),
             Some(_) => {}
         }
     }
@@ -141,8 +161,16 @@ fn seal(files: &BTreeMap<String, Vec<u8>>, trusted: Option<&PublicKey>, verified
         .and_then(|b| std::str::from_utf8(b).ok())
         .and_then(|t| PublicKey::from_pem(t).ok().filter(|k| k.to_pem() == t));
     if own.is_none() {
-        let cause = if files.contains_key("signer.pub.pem") { "file.changed" } else { "file.missing" };
-        said.push(Problem::new(cause, "signer.pub.pem", "the signer's key is not as it was written"));
+        let cause = if files.contains_key("signer.pub.pem") {
+            "file.changed"
+        } else {
+            "file.missing"
+        };
+        said.push(Problem::new(
+            cause,
+            "signer.pub.pem",
+            "the signer's key is not as it was written",
+        ));
     }
     let key = trusted.copied().or(own);
     verified.signer = own.map(PublicKey::id);
@@ -157,10 +185,18 @@ fn seal(files: &BTreeMap<String, Vec<u8>>, trusted: Option<&PublicKey>, verified
         ));
     } else if let Some(key) = key {
         if key.id() != key_id {
-            said.push(Problem::new("signer.foreign", "statement.dsse.json", "the envelope names another key"));
+            said.push(Problem::new(
+                "signer.foreign",
+                "statement.dsse.json",
+                "the envelope names another key",
+            ));
         }
         if !key.verify(&pae(&payload), &signature) {
-            said.push(Problem::new("signature.wrong", "statement.dsse.json", "the signature does not fit the statement"));
+            said.push(Problem::new(
+                "signature.wrong",
+                "statement.dsse.json",
+                "the signature does not fit the statement",
+            ));
         }
     }
     json::parse(&payload, "the statement", 64 << 20).ok()
@@ -171,7 +207,10 @@ fn listed(files: &BTreeMap<String, Vec<u8>>, statement: &Value, said: &mut Vec<P
     let subjects = statement["subject"].as_array().cloned().unwrap_or_default();
     let mut known: BTreeSet<&str> = SEALS.iter().copied().collect();
     for subject in &subjects {
-        let (name, digest) = (subject["name"].as_str().unwrap_or_default(), subject["digest"]["sha256"].as_str().unwrap_or_default());
+        let (name, digest) = (
+            subject["name"].as_str().unwrap_or_default(),
+            subject["digest"]["sha256"].as_str().unwrap_or_default(),
+        );
         known.insert(name);
         match files.get(name) {
             None => said.push(Problem::new("file.missing", name, "the file is gone")),
@@ -196,7 +235,11 @@ fn evidence(bytes: &[u8], files: &BTreeMap<String, Vec<u8>>, statement: Option<&
     };
     verified.records = evidence.records.len();
     if evidence.to_bytes().ok().as_deref() != Some(bytes) {
-        said.push(Problem::new("evidence.spelling", at, "the text is not the canonical one: something was added or written differently"));
+        said.push(Problem::new(
+            "evidence.spelling",
+            at,
+            "the text is not the canonical one: something was added or written differently",
+        ));
     }
     let mut prev = digest_of(&evidence.run).unwrap_or_default();
     let known: BTreeSet<&str> = evidence.records.iter().map(|r| r.hash.as_str()).collect();
@@ -204,7 +247,11 @@ fn evidence(bytes: &[u8], files: &BTreeMap<String, Vec<u8>>, statement: Option<&
         let place = format!("{at}#/records/{i}");
         let name = &record.result.id;
         if record.digest().ok().as_ref() != Some(&record.hash) {
-            said.push(Problem::new("record.changed", place.as_str(), format!("the record of {name} was changed")));
+            said.push(Problem::new(
+                "record.changed",
+                place.as_str(),
+                format!("the record of {name} was changed"),
+            ));
         }
         let seq = usize::try_from(record.seq).unwrap_or(usize::MAX);
         if seq != i {
@@ -218,21 +265,33 @@ fn evidence(bytes: &[u8], files: &BTreeMap<String, Vec<u8>>, statement: Option<&
             said.push(Problem::new(cause, place.as_str(), format!("the record of {name} {what}")));
         } else if record.prev != prev {
             let cause = if i == 0 { "run.changed" } else { "record.chain" };
-            said.push(Problem::new(cause, place.as_str(), format!("the record of {name} does not belong behind what stands before it")));
+            said.push(Problem::new(
+                cause,
+                place.as_str(),
+                format!("the record of {name} does not belong behind what stands before it"),
+            ));
         }
         prev.clone_from(&record.hash);
         for capture in &record.captures {
             match files.get(&capture.file) {
                 None => said.push(Problem::new("file.missing", capture.file.as_str(), "a raw capture is gone")),
                 Some(b) if sha256_hex(b) != capture.sha256 => {
-                    said.push(Problem::new("file.changed", capture.file.as_str(), "a raw capture is not the one that was recorded"));
+                    said.push(Problem::new(
+                        "file.changed",
+                        capture.file.as_str(),
+                        "a raw capture is not the one that was recorded",
+                    ));
                 }
                 Some(_) => {}
             }
         }
     }
     if evidence.head != prev {
-        said.push(Problem::new("record.removed", at, "the last record is not the one that the evidence ends with"));
+        said.push(Problem::new(
+            "record.removed",
+            at,
+            "the last record is not the one that the evidence ends with",
+        ));
     }
     let counts = Counts::of(evidence.records.iter().map(|r| r.result.status));
     let population = &evidence.run.population;
@@ -240,7 +299,11 @@ fn evidence(bytes: &[u8], files: &BTreeMap<String, Vec<u8>>, statement: Option<&
         && population.selected + population.excluded.len() == population.known
         && population.selected == evidence.records.len();
     if counts != evidence.counts || counts.verdict() != evidence.verdict || !sums {
-        said.push(Problem::new("evidence.sums", at, "counts, verdict or population do not follow from the records"));
+        said.push(Problem::new(
+            "evidence.sums",
+            at,
+            "counts, verdict or population do not follow from the records",
+        ));
     }
     if let Some(predicate) = statement.map(|s| &s["predicate"]) {
         let same = predicate["run"] == evidence.run.id.as_str()

@@ -66,8 +66,16 @@ fn case(xml: &mut String, check: &CheckResult) {
     let inner = match check.status {
         Status::Pass => return xml.push_str("/>\n"),
         Status::Warn => format!("<system-out>{}</system-out>", content(&format!("WARN {body}"))),
-        Status::Fail => format!("<failure type=\"{}\" message=\"{message}\">{}</failure>", attribute(cause), content(&body)),
-        Status::Error => format!("<error type=\"{}\" message=\"{message}\">{}</error>", attribute(cause), content(&body)),
+        Status::Fail => format!(
+            "<failure type=\"{}\" message=\"{message}\">{}</failure>",
+            attribute(cause),
+            content(&body)
+        ),
+        Status::Error => format!(
+            "<error type=\"{}\" message=\"{message}\">{}</error>",
+            attribute(cause),
+            content(&body)
+        ),
         Status::Skip | Status::Blocked | Status::Waived => format!("<skipped message=\"{message}\"/>"),
     };
     let _ = writeln!(xml, ">\n      {inner}\n    </testcase>");
@@ -88,5 +96,9 @@ fn content(text: &str) -> String {
 }
 
 fn attribute(text: &str) -> String {
-    content(text).replace('"', "&quot;").replace('\n', "&#10;").replace('\r', "&#13;").replace('\t', "&#9;")
+    content(text)
+        .replace('"', "&quot;")
+        .replace('\n', "&#10;")
+        .replace('\r', "&#13;")
+        .replace('\t', "&#9;")
 }

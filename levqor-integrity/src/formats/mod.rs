@@ -70,5 +70,12 @@ fn secs(check: &CheckResult) -> String {
 /// A UUID (version 5 in form) that follows from a text.
 fn uuid(text: &str) -> String {
     let hex = crate::sha256_hex(text.as_bytes());
-    format!("{}-{}-5{}-a{}-{}", &hex[..8], &hex[8..12], &hex[13..16], &hex[17..20], &hex[20..32])
+    format!(
+        "{}-{}-5{}-a{}-{}",
+        &hex[..8],
+        &hex[8..12],
+        &hex[13..16],
+        &hex[17..20],
+        &hex[20..32]
+    )
 }

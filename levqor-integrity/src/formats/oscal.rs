@@ -19,7 +19,10 @@ pub fn oscal(evidence: &Evidence) -> String {
             controls.entry(control).or_default().push(record);
         }
     }
-    let findings: Vec<Value> = controls.iter().map(|(control, records)| finding(control, records, evidence)).collect();
+    let findings: Vec<Value> = controls
+        .iter()
+        .map(|(control, records)| finding(control, records, evidence))
+        .collect();
     let mut result = json!({
         "uuid": uuid(&format!("{} result", run.id)),
         "title": format!("Integrity run {} of {}", run.number, run.system),
@@ -60,7 +63,11 @@ const NAMESPACE: &str = "https://levqor.dev/oscal";
 fn observation(record: &Record, evidence: &Evidence) -> Value {
     let check = &record.result;
     let said: Vec<String> = check.findings.iter().map(lines).collect();
-    let description = if said.is_empty() { check.summary.clone() } else { said.join("\n\n") };
+    let description = if said.is_empty() {
+        check.summary.clone()
+    } else {
+        said.join("\n\n")
+    };
     let mut files: Vec<Value> = record
         .captures
         .iter()
@@ -90,7 +97,10 @@ fn finding(control: &str, records: &[&Record], evidence: &Evidence) -> Value {
     let good = |r: &&Record| matches!(r.result.status, Status::Pass | Status::Warn);
     let told = records.iter().filter(|r| r.result.status != Status::Skip);
     let satisfied = told.clone().count() > 0 && told.clone().all(good);
-    let parts: Vec<String> = records.iter().map(|r| format!("{} {}", r.result.id, r.result.status.word())).collect();
+    let parts: Vec<String> = records
+        .iter()
+        .map(|r| format!("{} {}", r.result.id, r.result.status.word()))
+        .collect();
     let related: Vec<Value> = records
         .iter()
         .map(|r| json!({"observation-uuid": uuid(&format!("{} {}", evidence.run.id, r.result.id))}))
@@ -113,7 +123,17 @@ fn finding(control: &str, records: &[&Record], evidence: &Evidence) -> Value {
 
 /// A control's name as OSCAL takes it: a letter, then letters, digits, `.`, `-` and `_`.
 fn token(text: &str) -> String {
-    let safe = text.chars().map(|c| if c.is_ascii_alphanumeric() || ".-_".contains(c) { c } else { '_' });
+    let safe = text.chars().map(|c| {
+        if c.is_ascii_alphanumeric() || ".-_".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    });
     let token: String = safe.collect();
-    if token.starts_with(|c: char| c.is_ascii_alphabetic()) { token } else { format!("c_{token}") }
+    if token.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        token
+    } else {
+        format!("c_{token}")
+    }
 }

@@ -10,8 +10,16 @@ use crate::status::{Status, Verdict};
 pub fn prometheus(evidence: &Evidence) -> String {
     let mut text = String::new();
     let run = &evidence.run;
-    let place = format!("system=\"{}\",environment=\"{}\"", label(&run.system), label(&run.environment));
-    head(&mut text, "levqor_integrity_check_status", "How a check ended: 1 for the status that it has.");
+    let place = format!(
+        "system=\"{}\",environment=\"{}\"",
+        label(&run.system),
+        label(&run.environment)
+    );
+    head(
+        &mut text,
+        "levqor_integrity_check_status",
+        "How a check ended: 1 for the status that it has.",
+    );
     for check in evidence.records.iter().map(|r| &r.result) {
         for status in Status::ALL {
             let _ = writeln!(
@@ -26,14 +34,27 @@ pub fn prometheus(evidence: &Evidence) -> String {
     }
     head(&mut text, "levqor_integrity_check_duration_seconds", "How long a check took.");
     for check in evidence.records.iter().map(|r| &r.result) {
-        let _ = writeln!(text, "levqor_integrity_check_duration_seconds{{{place},check=\"{}\"}} {}", label(&check.id), secs(check));
+        let _ = writeln!(
+            text,
+            "levqor_integrity_check_duration_seconds{{{place},check=\"{}\"}} {}",
+            label(&check.id),
+            secs(check)
+        );
     }
     head(&mut text, "levqor_integrity_checks", "How many checks ended so.");
     for status in Status::ALL {
         let name = status.word().to_ascii_lowercase();
-        let _ = writeln!(text, "levqor_integrity_checks{{{place},status=\"{name}\"}} {}", evidence.counts.get(status));
+        let _ = writeln!(
+            text,
+            "levqor_integrity_checks{{{place},status=\"{name}\"}} {}",
+            evidence.counts.get(status)
+        );
     }
-    head(&mut text, "levqor_integrity_ready", "Whether the verdict was READY or READY WITH WARNINGS.");
+    head(
+        &mut text,
+        "levqor_integrity_ready",
+        "Whether the verdict was READY or READY WITH WARNINGS.",
+    );
     let ready = matches!(evidence.verdict, Verdict::Ready | Verdict::ReadyWithWarnings);
     let _ = writeln!(
         text,
@@ -43,7 +64,11 @@ pub fn prometheus(evidence: &Evidence) -> String {
     );
     head(&mut text, "levqor_integrity_run_number", "The number of the run.");
     let _ = writeln!(text, "levqor_integrity_run_number{{{place}}} {}", run.number);
-    head(&mut text, "levqor_integrity_run_timestamp_seconds", "When the run began, in seconds since 1970.");
+    head(
+        &mut text,
+        "levqor_integrity_run_timestamp_seconds",
+        "When the run began, in seconds since 1970.",
+    );
     let began = evidence.started().0;
     let _ = writeln!(
         text,

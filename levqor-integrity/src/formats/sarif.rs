@@ -16,7 +16,11 @@ pub fn sarif(evidence: &Evidence) -> String {
         .iter()
         .map(|c| {
             let title = if c.about.title.is_empty() { &c.id } else { &c.about.title };
-            let full = if c.about.objective.is_empty() { title } else { &c.about.objective };
+            let full = if c.about.objective.is_empty() {
+                title
+            } else {
+                &c.about.objective
+            };
             json!({
                 "id": c.id,
                 "name": title,
@@ -58,7 +62,11 @@ fn of_check(index: usize, check: &CheckResult) -> Vec<Value> {
     let bare = |kind: &str, text: &str| {
         vec![json!({"ruleId": check.id, "ruleIndex": index, "kind": kind, "level": "none", "message": {"text": text}})]
     };
-    let text = if check.summary.is_empty() { check.status.word() } else { &check.summary };
+    let text = if check.summary.is_empty() {
+        check.status.word()
+    } else {
+        &check.summary
+    };
     match check.status {
         Status::Pass => return bare("pass", text),
         Status::Skip | Status::Blocked => return bare("notApplicable", text),

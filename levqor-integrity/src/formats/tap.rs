@@ -25,7 +25,12 @@ pub fn tap(evidence: &Evidence) -> String {
             text.push_str("  findings:\n");
             for finding in &check.findings {
                 // JSON texts are YAML texts too.
-                let _ = writeln!(text, "    - cause: {}\n      message: {}", json!(finding.cause), json!(finding.message));
+                let _ = writeln!(
+                    text,
+                    "    - cause: {}\n      message: {}",
+                    json!(finding.cause),
+                    json!(finding.message)
+                );
                 for (name, value) in [
                     ("expected", &finding.expected),
                     ("actual", &finding.actual),

@@ -85,11 +85,15 @@ impl World {
         let plain_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let plain = plain_listener.local_addr().unwrap().port();
         let redirect = redirects(faults.clone(), secure);
-        stop.push(tokio::spawn(async move { axum::serve(plain_listener, redirect).await.unwrap() }));
+        stop.push(tokio::spawn(
+            async move { axum::serve(plain_listener, redirect).await.unwrap() },
+        ));
         let stub_listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let stub = stub_listener.local_addr().unwrap().port();
         let vendors = vendors(faults.clone());
-        stop.push(tokio::spawn(async move { axum::serve(stub_listener, vendors).await.unwrap() }));
+        stop.push(tokio::spawn(
+            async move { axum::serve(stub_listener, vendors).await.unwrap() },
+        ));
         let database = postgres_database().await;
         let world = World {
             faults,
@@ -138,13 +142,20 @@ impl World {
 
     pub fn pack(&self) -> Pack {
         let path: PathBuf = self.folder.path().join("pack.toml");
-        std::fs::File::create(&path).unwrap().write_all(self.pack_text().as_bytes()).unwrap();
+        std::fs::File::create(&path)
+            .unwrap()
+            .write_all(self.pack_text().as_bytes())
+            .unwrap();
         Pack::load(&path).unwrap()
     }
 
     pub fn environment(&self) -> Environment {
         let mut env: Environment = self.env.iter().cloned().collect();
-        env.set("DATABASE_URL", self.database.replace("postgres://levqor@", "postgres://levqor:hunter2hunter2@"));
+        env.set(
+            "DATABASE_URL",
+            self.database
+                .replace("postgres://levqor@", "postgres://levqor:hunter2hunter2@"),
+        );
         env
     }
 
@@ -158,7 +169,11 @@ impl World {
             authorities: pack.roots().unwrap().added().to_vec(),
             ..HttpOptions::default()
         });
-        pack.run(Arc::new(transport.unwrap()), clock, self.environment()).unwrap().run().await.unwrap()
+        pack.run(Arc::new(transport.unwrap()), clock, self.environment())
+            .unwrap()
+            .run()
+            .await
+            .unwrap()
     }
 
     /// Runs, and expects that exactly this check ends so for this cause, and that exactly these are blocked by it.
@@ -172,17 +187,37 @@ pub fn expect(result: &RunResult, check: &str, status: Status, cause: &str, bloc
     let table: Vec<String> = result
         .checks
         .iter()
-        .map(|c| format!("{} {} {:?} {}", c.id, c.status.word(), c.findings.iter().map(|f| &f.cause).collect::<Vec<_>>(), c.summary))
+        .map(|c| {
+            format!(
+                "{} {} {:?} {}",
+                c.id,
+                c.status.word(),
+                c.findings.iter().map(|f| &f.cause).collect::<Vec<_>>(),
+                c.summary
+            )
+        })
         .collect();
     let table = table.join("\n");
     for c in &result.checks {
         let causes: Vec<&str> = c.findings.iter().map(|f| f.cause.as_str()).collect();
         if c.id == check {
-            assert_eq!((c.status, causes.first().copied().unwrap_or_default()), (status, cause), "{check} {cause}\n{table}");
+            assert_eq!(
+                (c.status, causes.first().copied().unwrap_or_default()),
+                (status, cause),
+                "{check} {cause}\n{table}"
+            );
             let first = &c.findings[0];
-            assert!(!first.message.is_empty() && !first.at.is_empty() && !first.hint.is_empty(), "{first:?}");
+            assert!(
+                !first.message.is_empty() && !first.at.is_empty() && !first.hint.is_empty(),
+                "{first:?}"
+            );
         } else if blocked.contains(&c.id.as_str()) {
-            assert_eq!((c.status, c.blocked_by.as_deref()), (Status::Blocked, Some(check)), "{} under {cause}\n{table}", c.id);
+            assert_eq!(
+                (c.status, c.blocked_by.as_deref()),
+                (Status::Blocked, Some(check)),
+                "{} under {cause}\n{table}",
+                c.id
+            );
         } else {
             assert!(
                 matches!(c.status, Status::Pass | Status::Skip),
@@ -276,8 +311,16 @@ fn good(value: Value) -> Response {
 
 async fn headers(State(app): State<App>, request: Request, next: Next) -> Response {
     let path = request.uri().path().to_owned();
-    let line = format!("{} {} {:?}\n", request.method(), request.uri(), request.headers().get("user-agent"));
-    let leak = app.faults.on("log.leak").then(|| format!("auth={:?}\n", request.headers().get("authorization")));
+    let line = format!(
+        "{} {} {:?}\n",
+        request.method(),
+        request.uri(),
+        request.headers().get("user-agent")
+    );
+    let leak = app
+        .faults
+        .on("log.leak")
+        .then(|| format!("auth={:?}\n", request.headers().get("authorization")));
     let mut file = std::fs::OpenOptions::new().append(true).create(true).open(&app.log).unwrap();
     file.write_all(line.as_bytes()).unwrap();
     file.write_all(leak.unwrap_or_default().as_bytes()).unwrap();
@@ -298,7 +341,10 @@ async fn headers(State(app): State<App>, request: Request, next: Next) -> Respon
         }
     }
     if app.faults.on("headers.csp_inline") && path == "/" {
-        h.insert("content-security-policy", "default-src 'self' 'unsafe-inline'; object-src 'none'".parse().unwrap());
+        h.insert(
+            "content-security-policy",
+            "default-src 'self' 'unsafe-inline'; object-src 'none'".parse().unwrap(),
+        );
     }
     if app.faults.on("headers.hsts_short") {
         h.insert("strict-transport-security", "max-age=60".parse().unwrap());
@@ -306,7 +352,9 @@ async fn headers(State(app): State<App>, request: Request, next: Next) -> Respon
     if !app.faults.on("date") {
         return response;
     }
-    response.headers_mut().insert("date", "Mon, 01 Jan 2024 00:00:00 GMT".parse().unwrap());
+    response
+        .headers_mut()
+        .insert("date", "Mon, 01 Jan 2024 00:00:00 GMT".parse().unwrap());
     response
 }
 
@@ -315,43 +363,63 @@ fn app(faults: Faults, log: PathBuf) -> Router {
     Router::new()
         .route("/", get(|| async { ([("content-type", "text/html")], "<h1>Shop</h1>") }))
         .route("/health", get(health))
-        .route("/public/metrics", get(|State(a): State<App>| async move {
-            if a.faults.on("metrics.html") {
-                return ([("content-type", "text/html")], "<html>").into_response();
-            }
-            good(json!({"uptime": 99.9, "runs": 12}))
-        }))
-        .route("/ops/uptime", get(|State(a): State<App>| async move {
-            if a.faults.on("uptime.500") {
-                return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-            }
-            good(json!({"uptime_seconds": 12345, "status": "operational"}))
-        }))
-        .route("/ops/queue_health", get(|State(a): State<App>| async move {
-            if a.faults.on("queue.stuck") {
-                return good(json!({"status": "ok", "checks": {"worker": {"status": "down"}}}));
-            }
-            good(json!({"status": "ok", "depth": 3}))
-        }))
-        .route("/billing/health", get(|State(a): State<App>| async move {
-            match () {
-                () if a.faults.on("billing.json") => ([("content-type", "application/json")], "{\"status\": ").into_response(),
-                () if a.faults.on("billing.empty") => ([("content-type", "application/json")], "").into_response(),
-                () if a.faults.on("billing.login") => (StatusCode::FOUND, [("location", "/login")]).into_response(),
-                () => good(json!({"status": "ok"})),
-            }
-        }))
+        .route(
+            "/public/metrics",
+            get(|State(a): State<App>| async move {
+                if a.faults.on("metrics.html") {
+                    return ([("content-type", "text/html")], "<html>").into_response();
+                }
+                good(json!({"uptime": 99.9, "runs": 12}))
+            }),
+        )
+        .route(
+            "/ops/uptime",
+            get(|State(a): State<App>| async move {
+                if a.faults.on("uptime.500") {
+                    return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+                }
+                good(json!({"uptime_seconds": 12345, "status": "operational"}))
+            }),
+        )
+        .route(
+            "/ops/queue_health",
+            get(|State(a): State<App>| async move {
+                if a.faults.on("queue.stuck") {
+                    return good(json!({"status": "ok", "checks": {"worker": {"status": "down"}}}));
+                }
+                good(json!({"status": "ok", "depth": 3}))
+            }),
+        )
+        .route(
+            "/billing/health",
+            get(|State(a): State<App>| async move {
+                match () {
+                    () if a.faults.on("billing.json") => {
+                        ([("content-type", "application/json")], "{\"status\": ").into_response()
+                    }
+                    () if a.faults.on("billing.empty") => ([("content-type", "application/json")], "").into_response(),
+                    () if a.faults.on("billing.login") => (StatusCode::FOUND, [("location", "/login")]).into_response(),
+                    () => good(json!({"status": "ok"})),
+                }
+            }),
+        )
         .route("/ops/scheduler", get(scheduler))
         .route("/ops/scheduler/fires", get(fires))
-        .route("/ops/features", get(|State(a): State<App>| async move {
-            good(json!({"features": {"drive_upload": {"enabled": !a.faults.on("feature.off")}}}))
-        }))
-        .route("/support/chat", post(|State(a): State<App>| async move {
-            if a.faults.on("chat.error") {
-                return good(json!({"reply": "Error communicating with OpenAI: insufficient_quota"}));
-            }
-            good(json!({"reply": "hello"}))
-        }))
+        .route(
+            "/ops/features",
+            get(|State(a): State<App>| async move {
+                good(json!({"features": {"drive_upload": {"enabled": !a.faults.on("feature.off")}}}))
+            }),
+        )
+        .route(
+            "/support/chat",
+            post(|State(a): State<App>| async move {
+                if a.faults.on("chat.error") {
+                    return good(json!({"reply": "Error communicating with OpenAI: insufficient_quota"}));
+                }
+                good(json!({"reply": "hello"}))
+            }),
+        )
         .route("/webhooks/stripe", any(webhook))
         .fallback(|| async { StatusCode::NOT_FOUND })
         .layer(from_fn_with_state(app.clone(), headers))
@@ -405,17 +473,31 @@ async fn webhook(State(a): State<App>, method: Method, headers: HeaderMap, body:
         return StatusCode::NOT_FOUND.into_response();
     }
     if method != Method::POST {
-        return if on("webhook.get") { good(json!({})) } else { StatusCode::METHOD_NOT_ALLOWED.into_response() };
+        return if on("webhook.get") {
+            good(json!({}))
+        } else {
+            StatusCode::METHOD_NOT_ALLOWED.into_response()
+        };
     }
     let refuse = StatusCode::BAD_REQUEST.into_response();
     let Some(signature) = headers.get("stripe-signature").and_then(|h| h.to_str().ok()) else {
         return if on("webhook.unsigned") { good(json!({})) } else { refuse };
     };
-    let part = |name: &str| signature.split(',').find_map(|p| p.strip_prefix(name)).unwrap_or_default().to_owned();
+    let part = |name: &str| {
+        signature
+            .split(',')
+            .find_map(|p| p.strip_prefix(name))
+            .unwrap_or_default()
+            .to_owned()
+    };
     let (t, v1) = (part("t="), part("v1="));
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, WEBHOOK_SECRET.as_bytes());
     let signed = [t.as_bytes(), b".", &body].concat();
-    let expected: String = aws_lc_rs::hmac::sign(&key, &signed).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let expected: String = aws_lc_rs::hmac::sign(&key, &signed)
+        .as_ref()
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
     if expected != v1 && !on("webhook.unverified") {
         return refuse;
     }
@@ -424,7 +506,11 @@ async fn webhook(State(a): State<App>, method: Method, headers: HeaderMap, body:
         return refuse;
     }
     let Ok(event) = serde_json::from_slice::<Value>(&body) else {
-        return if on("webhook.crash") { StatusCode::INTERNAL_SERVER_ERROR.into_response() } else { refuse };
+        return if on("webhook.crash") {
+            StatusCode::INTERNAL_SERVER_ERROR.into_response()
+        } else {
+            refuse
+        };
     };
     if on("webhook.unknown_type") && event["type"] != "invoice.paid" {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
@@ -440,7 +526,9 @@ fn redirects(faults: Faults, secure: u16) -> Router {
             let to = format!("https://localhost:{secure}{path}");
             match () {
                 () if faults.on("redirect.missing") => "hello".into_response(),
-                () if faults.on("redirect.host") => (StatusCode::MOVED_PERMANENTLY, [("location", "https://example.com/")]).into_response(),
+                () if faults.on("redirect.host") => {
+                    (StatusCode::MOVED_PERMANENTLY, [("location", "https://example.com/")]).into_response()
+                }
                 () => (StatusCode::MOVED_PERMANENTLY, [("location", to)]).into_response(),
             }
         }

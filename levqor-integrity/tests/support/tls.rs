@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -104,7 +107,11 @@ impl Authority {
     }
 }
 
-pub fn config(chain: Vec<CertificateDer<'static>>, key: Vec<u8>, versions: &[&'static rustls::SupportedProtocolVersion]) -> Arc<ServerConfig> {
+pub fn config(
+    chain: Vec<CertificateDer<'static>>,
+    key: Vec<u8>,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> Arc<ServerConfig> {
     let key = PrivateKeyDer::try_from(key).unwrap();
     let built = ServerConfig::builder_with_provider(Arc::new(default_provider()))
         .with_protocol_versions(versions)
