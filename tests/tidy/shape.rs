@@ -18,7 +18,9 @@ const FEATURE_PLACES: &[&str] = &[
     "levqor-core/src/testkit/stores.rs",
     "levqor-core/src/transport/mod.rs",
     "levqor-connectors/src/lib.rs",
+    "levqor-integrity/src/db/mod.rs",
     "src/lib.rs",
+    "src/bin/levqor/main.rs",
     "src/bin/levqor/setup.rs",
 ];
 /// How often, over all of them.

@@ -114,6 +114,11 @@ pub struct Standard {
 }
 
 impl Standard {
+    /// The parameters that it has unless a pack says otherwise.
+    pub fn parameters(&self) -> Value {
+        (self.defaults)()
+    }
+
     /// The same as it stands in a result.
     pub fn about(&self) -> About {
         About {

@@ -3,6 +3,8 @@
 //! [`Postgres`] and [`Sqlite`] (features of the same names) speak SQL to the host's own database; [`StoreProbe`] uses the
 //! engine's store, which has no tables to show but can be written to and read.
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod driver;
 mod fault;
 #[cfg(feature = "postgres")]
 mod postgres;

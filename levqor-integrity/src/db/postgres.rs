@@ -8,7 +8,7 @@ use levqor_core::types::random_bytes;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, ValueRef as _};
 
-use super::fault::of_sqlx;
+use super::driver::of_sqlx;
 use super::{Column, Database, Probe, Probed, Schema, literal, quoted};
 
 /// Looks into a Postgres database. Every question opens a connection of its own: whether that works is part of it.

@@ -9,7 +9,7 @@ use levqor_core::types::random_bytes;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, TypeInfo as _, ValueRef as _};
 
-use super::fault::of_sqlx;
+use super::driver::of_sqlx;
 use super::{Column, Database, Probe, Probed, Schema, Table, literal, quoted};
 
 /// Looks into a SQLite file.

@@ -112,7 +112,7 @@ impl Pack {
             Error::invalid("pack.unknown_format", message)
         })?;
         let text = std::fs::read_to_string(path)
-            .map_err(|e| Error::not_found("pack.unreadable", format!("the pack {} cannot be read: {e}", path.display())))?;
+            .map_err(|e| Error::invalid("pack.unreadable", format!("the pack {} cannot be read: {e}", path.display())))?;
         let value = format.read(&text).map_err(|e| match e.place() {
             Some(place) => e.clone().at(format!("{}, {place}", path.display())),
             None => e.at(path.display().to_string()),
