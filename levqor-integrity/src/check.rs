@@ -1,6 +1,7 @@
 //! What a check is, and what it is given.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -235,18 +236,18 @@ impl CheckCx {
     fn transcript(&self, request: &Request, answer: &Result<Response>) -> String {
         let mut text = format!("> {} {}\n", request.method, request.url);
         for (name, value) in &request.headers {
-            text.push_str(&format!("> {name}: {}\n", self.shared.mask.header(name, value)));
+            let _ = text.write_fmt(format_args!("> {name}: {}\n", self.shared.mask.header(name, value)));
         }
         push_body(&mut text, '>', &request.body);
         match answer {
             Ok(answer) => {
-                text.push_str(&format!("< {}\n", answer.status));
+                let _ = text.write_fmt(format_args!("< {}\n", answer.status));
                 for (name, value) in &answer.headers {
-                    text.push_str(&format!("< {name}: {}\n", self.shared.mask.header(name, value)));
+                    let _ = text.write_fmt(format_args!("< {name}: {}\n", self.shared.mask.header(name, value)));
                 }
                 push_body(&mut text, '<', &answer.body);
             }
-            Err(e) => text.push_str(&format!("! {} {}\n", e.code(), e.message())),
+            Err(e) => drop(text.write_fmt(format_args!("! {} {}\n", e.code(), e.message()))),
         }
         text
     }
@@ -257,12 +258,12 @@ fn push_body(text: &mut String, side: char, body: &[u8]) {
         return;
     }
     let kept = &body[..body.len().min(KEPT_BODY)];
-    text.push_str(&format!("{side}\n"));
+    let _ = text.write_fmt(format_args!("{side}\n"));
     text.push_str(&String::from_utf8_lossy(kept));
     if !text.ends_with('\n') {
         text.push('\n');
     }
     if kept.len() < body.len() {
-        text.push_str(&format!("{side} [{} of {} bytes are kept]\n", kept.len(), body.len()));
+        let _ = text.write_fmt(format_args!("{side} [{} of {} bytes are kept]\n", kept.len(), body.len()));
     }
 }

@@ -624,8 +624,8 @@ fn settle(result: &mut CheckResult, blocked_by: Option<String>, waivers: &[Waive
     };
     let outcome = last.outcome.clone();
     result.status = outcome.status();
-    result.findings = outcome.findings.clone();
-    result.facts = outcome.facts.clone();
+    result.findings.clone_from(&outcome.findings);
+    result.facts.clone_from(&outcome.facts);
     let blocks = outcome.blocks();
     result.summary = match (&outcome.skipped, outcome.findings.first()) {
         (_, Some(f)) if f.level > Level::Warn || outcome.summary.is_empty() => f.message.clone(),
@@ -680,4 +680,4 @@ pub(crate) fn seconds(span: Millis) -> String {
 }
 
 /// The longest wait that anybody may ask for.
-pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const LONGEST: Duration = Duration::from_hours(24);

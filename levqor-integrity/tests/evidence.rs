@@ -1,5 +1,5 @@
 //! Evidence cannot be changed without showing it, and needs nobody but openssl to be verified.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::format_collect, clippy::items_after_statements)]
 
 use std::collections::BTreeMap;
 use std::process::Command;

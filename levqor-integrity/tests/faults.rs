@@ -1,5 +1,5 @@
 //! One fault at a time: exactly the right check fails, for its named cause, and what depends on it is blocked.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::format_collect, clippy::items_after_statements)]
 
 mod support;
 

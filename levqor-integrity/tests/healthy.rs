@@ -1,5 +1,5 @@
 //! A healthy system is READY, every time.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::format_collect, clippy::items_after_statements)]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! Forty secrets of the environment are in no output, however the system throws them back.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::format_collect, clippy::items_after_statements)]
 
 mod support;
 

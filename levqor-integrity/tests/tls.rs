@@ -1,5 +1,5 @@
 //! Every fault of a certificate by its own name.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::format_collect, clippy::items_after_statements)]
 
 mod support;
 

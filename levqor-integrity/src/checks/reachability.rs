@@ -88,7 +88,7 @@ impl Reachability {
             let cannot_tell = to.is_ipv6()
                 && !v4.is_empty()
                 && matches!(e.kind(), io::ErrorKind::NetworkUnreachable | io::ErrorKind::AddrNotAvailable);
-            if (others_work && is_local(to.ip())) || (others_work && cannot_tell) {
+            if others_work && (is_local(to.ip()) || cannot_tell) {
                 continue;
             }
             let mut finding = unreachable(e, *to, &place);
@@ -205,8 +205,7 @@ impl Reachability {
                     format!("{} to {target}", answer.status),
                 ));
             }
-            (301 | 308, Some(_)) => {}
-            (status @ 300..=399, Some(_)) => said.push(
+            (status @ (300 | 302..=307 | 309..=399), Some(_)) => said.push(
                 Finding::warn(
                     "redirect.temporary",
                     format!("{url} leads to https for the time being only ({status})"),
@@ -216,7 +215,7 @@ impl Reachability {
                 .at(url.as_str())
                 .hint("a permanent redirect is remembered, a temporary one asks the plain port every time"),
             ),
-            (400..=499, _) => {}
+            (301 | 308, Some(_)) | (400..=499, _) => {}
             (status, _) => {
                 let message = format!("{url} is answered in plain text instead of leading to https");
                 said.push(finding("redirect.missing", message, format!("{status} without a redirect")));

@@ -95,7 +95,7 @@ impl ReadWrite {
         }
     }
 
-    fn judge(&self, probed: &Probed, place: &str) -> Vec<Finding> {
+    fn judge(probed: &Probed, place: &str) -> Vec<Finding> {
         let mut said = Vec::new();
         if probed.seen != 1 || !probed.same {
             said.push(
@@ -156,7 +156,7 @@ impl Check for ReadWrite {
             Err(_) => return too_late(&place).into(),
         };
         let mut outcome = Outcome::new(format!("a row was written, read back and rolled back in {place}"));
-        self.judge(&probed, &place).into_iter().for_each(|f| outcome.add(f));
+        Self::judge(&probed, &place).into_iter().for_each(|f| outcome.add(f));
         outcome.fact("version", probed.version.as_str());
         cx.capture(
             "db",

@@ -100,7 +100,7 @@ impl SchemaCheck {
                 match t.raw("columns") {
                     Some(Value::Array(list)) => columns.extend(list.iter().filter_map(|c| Some((c.as_str()?.to_owned(), None)))),
                     Some(Value::Object(map)) => {
-                        columns.extend(map.iter().map(|(c, k)| (c.clone(), k.as_str().map(str::to_owned))))
+                        columns.extend(map.iter().map(|(c, k)| (c.clone(), k.as_str().map(str::to_owned))));
                     }
                     Some(_) => t.fault("columns", "pack.wrong_type", "`columns` is a list of names, or types by name"),
                     None => {}

@@ -130,14 +130,14 @@ impl Stripe {
 }
 
 /// An answer of 200 as a document; else why there is none. What Stripe itself cannot say now could not be told.
-fn document(answer: Result<Response>, url: &str, what: &str) -> std::result::Result<Value, Finding> {
+fn document(answer: Result<Response>, url: &str, what: &str) -> std::result::Result<Value, Box<Finding>> {
     let answer = answer.map_err(|e| {
         let finding = no_answer(&e, url);
         // Whether our key and account are good is not known then.
-        Finding {
+        Box::new(Finding {
             level: Level::Error,
             ..finding
-        }
+        })
     })?;
     let body: Option<Value> = serde_json::from_slice(&answer.body).ok();
     let said = body
@@ -145,40 +145,28 @@ fn document(answer: Result<Response>, url: &str, what: &str) -> std::result::Res
         .map(|b| super::json_body::clip(b["error"]["message"].as_str().unwrap_or_default()))
         .unwrap_or_default();
     let from_stripe = body.as_ref().is_some_and(|b| b["error"].is_object());
-    match (answer.status, body) {
-        (200, Some(document)) => Ok(document),
-        (200, None) => Err(
-            Finding::error("stripe.bad_answer", format!("the answer about {what} is no JSON"))
-                .at(url)
-                .hint("is this really Stripe's interface?"),
-        ),
-        (401, _) => Err(Finding::fail("stripe.key_rejected", "Stripe does not accept the key")
+    let finding = match (answer.status, body) {
+        (200, Some(document)) => return Ok(document),
+        (200, None) => Finding::error("stripe.bad_answer", format!("the answer about {what} is no JSON"))
+            .expected("JSON")
+            .hint("is this really Stripe's interface?"),
+        (401, _) => Finding::fail("stripe.key_rejected", "Stripe does not accept the key")
             .expected("a valid key")
-            .actual("401")
-            .at(url)
-            .hint("was it rolled or revoked? take the current one from the dashboard")),
-        (403, _) => Err(
-            Finding::fail("stripe.key_not_permitted", format!("the key may not read {what}"))
-                .expected("a key with leave to read")
-                .actual(format!("403 {said}"))
-                .at(url)
-                .hint("give the restricted key leave to read, or set check_account = false"),
-        ),
+            .hint("was it rolled or revoked? take the current one from the dashboard"),
+        (403, _) => Finding::fail("stripe.key_not_permitted", format!("the key may not read {what}"))
+            .expected("a key with leave to read")
+            .hint("give the restricted key leave to read, or set check_account = false"),
         (404, _) if from_stripe && what != "the account" => {
-            Err(Finding::fail("stripe.price_missing", format!("{what} does not exist"))
+            Finding::fail("stripe.price_missing", format!("{what} does not exist"))
                 .expected("a price of this account and mode")
-                .actual("404")
-                .at(url)
-                .hint("was it made in the other mode, or in another account?"))
+                .hint("was it made in the other mode, or in another account?")
         }
-        (status, _) => Err(
-            Finding::error("stripe.unavailable", format!("Stripe answers {status} about {what}"))
-                .expected("200")
-                .actual(status.to_string())
-                .at(url)
-                .hint("nothing is known of key and account because of this; see status.stripe.com"),
-        ),
-    }
+        (status, _) => Finding::error("stripe.unavailable", format!("Stripe answers {status} about {what}"))
+            .expected("200")
+            .hint("nothing is known of key and account because of this; see status.stripe.com"),
+    };
+    let actual = format!("{} {said}", answer.status);
+    Err(Box::new(finding.actual(actual.trim_end()).at(url)))
 }
 
 #[async_trait]
@@ -218,13 +206,13 @@ impl Check for Stripe {
             Ok(found) if self.account_check => self.account(&found, &about.0, &mut outcome),
             Ok(_) => {}
             // A wrong key explains everything else.
-            Err(finding) if finding.cause == "stripe.key_rejected" => return finding.into(),
-            Err(finding) => outcome.add(finding),
+            Err(finding) if finding.cause == "stripe.key_rejected" => return (*finding).into(),
+            Err(finding) => outcome.add(*finding),
         }
         for (id, (url, answer)) in prices.iter().zip(each) {
             match document(answer, &url, &format!("the price {id}")) {
                 Ok(found) => Self::price(id, &found, cx.live(), &url, &mut outcome),
-                Err(finding) => outcome.add(finding),
+                Err(finding) => outcome.add(*finding),
             }
         }
         outcome.fact("prices", prices.len());

@@ -55,7 +55,7 @@ fn sign(secret: &str, at: Millis, body: &str) -> String {
     let seconds = at.0.div_euclid(1_000);
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let tag = hmac::sign(&key, format!("{seconds}.{body}").as_bytes());
-    let hex: String = tag.as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    let hex = crate::hex(tag.as_ref());
     format!("t={seconds},v1={hex}")
 }
 

@@ -4,7 +4,7 @@
 //! removed, with their lines, cannot show from what is left: keep the last digest elsewhere and give it to
 //! [`History::verify`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -223,7 +223,7 @@ impl History {
     /// Every line has its run, every run its line, and the lines follow each other.
     fn against_lines(&self, digests: &BTreeMap<u64, String>, said: &mut Vec<Problem>) -> Result<()> {
         let mut prev = String::new();
-        let mut listed = BTreeMap::new();
+        let mut listed = BTreeSet::new();
         for (i, text) in self.lines()?.into_iter().enumerate() {
             let at = format!("{LINES}, line {}", i + 1);
             let line = serde_json::from_str::<Line>(&text).ok();
@@ -256,10 +256,10 @@ impl History {
                 }
                 Some(_) => {}
             }
-            listed.insert(number, ());
+            listed.insert(number);
             prev = sha256_hex(text.as_bytes());
         }
-        for number in digests.keys().filter(|n| !listed.contains_key(n)) {
+        for number in digests.keys().filter(|n| !listed.contains(n)) {
             said.push(Problem::new(
                 "history.missing_line",
                 format!("run-{number:06}"),

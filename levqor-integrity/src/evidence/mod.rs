@@ -266,13 +266,13 @@ impl Evidence {
             }
             let mut record = Record {
                 seq: u32::try_from(seq).unwrap_or(u32::MAX),
-                prev,
+                prev: prev.clone(),
                 result: clean(&result.mask.0, check)?,
                 captures,
                 hash: String::new(),
             };
             record.hash = record.digest()?;
-            prev = record.hash.clone();
+            prev.clone_from(&record.hash);
             records.push(record);
         }
         let evidence = Evidence {

@@ -14,6 +14,9 @@ use super::{Evidence, digest_of};
 use crate::sha256_hex;
 use crate::status::Counts;
 
+/// The files of a bundle, by their paths in it.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
 /// One thing that is wrong with evidence.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
@@ -71,7 +74,7 @@ pub fn verify_folder(folder: &Path, trusted: Option<&PublicKey>) -> Result<Verif
 }
 
 /// The files of a folder, by their paths, and the links in it.
-pub(super) fn read(folder: &Path) -> Result<(BTreeMap<String, Vec<u8>>, Vec<String>)> {
+pub(super) fn read(folder: &Path) -> Result<(Files, Vec<String>)> {
     let mut files = BTreeMap::new();
     let mut links = Vec::new();
     let mut open = vec![folder.to_owned()];
@@ -99,7 +102,7 @@ pub(super) fn read(folder: &Path) -> Result<(BTreeMap<String, Vec<u8>>, Vec<Stri
 }
 
 /// Verifies the files of a bundle. With a trusted key, another signer is a problem.
-pub fn verify_files(files: &BTreeMap<String, Vec<u8>>, trusted: Option<&PublicKey>) -> Verified {
+pub fn verify_files(files: &Files, trusted: Option<&PublicKey>) -> Verified {
     let mut verified = Verified {
         problems: Vec::new(),
         signer: None,
@@ -123,7 +126,7 @@ pub fn verify_files(files: &BTreeMap<String, Vec<u8>>, trusted: Option<&PublicKe
 }
 
 /// The signature, and every file that repeats a part of it.
-fn seal(files: &BTreeMap<String, Vec<u8>>, trusted: Option<&PublicKey>, verified: &mut Verified) -> Option<Value> {
+fn seal(files: &Files, trusted: Option<&PublicKey>, verified: &mut Verified) -> Option<Value> {
     let said = &mut verified.problems;
     let Some(bytes) = files.get("statement.dsse.json") else {
         said.push(Problem::new(
@@ -203,7 +206,7 @@ fn seal(files: &BTreeMap<String, Vec<u8>>, trusted: Option<&PublicKey>, verified
 }
 
 /// Every file that the statement lists is there as it was, and no other.
-fn listed(files: &BTreeMap<String, Vec<u8>>, statement: &Value, said: &mut Vec<Problem>) {
+fn listed(files: &Files, statement: &Value, said: &mut Vec<Problem>) {
     let subjects = statement["subject"].as_array().cloned().unwrap_or_default();
     let mut known: BTreeSet<&str> = SEALS.iter().copied().collect();
     for subject in &subjects {
@@ -226,7 +229,7 @@ fn listed(files: &BTreeMap<String, Vec<u8>>, statement: &Value, said: &mut Vec<P
 }
 
 /// The evidence itself: its spelling, its chain, its sums.
-fn evidence(bytes: &[u8], files: &BTreeMap<String, Vec<u8>>, statement: Option<&Value>, verified: &mut Verified) {
+fn evidence(bytes: &[u8], files: &Files, statement: Option<&Value>, verified: &mut Verified) {
     let at = "evidence.json";
     let said = &mut verified.problems;
     let evidence = match Evidence::from_bytes(bytes) {

@@ -12,6 +12,8 @@ pub use prometheus::prometheus;
 pub use sarif::sarif;
 pub use tap::tap;
 
+use std::fmt::Write as _;
+
 use crate::evidence::Evidence;
 use crate::outcome::Finding;
 use crate::runner::CheckResult;
@@ -55,7 +57,7 @@ fn lines(finding: &Finding) -> String {
         ("help", &finding.hint),
     ] {
         if !value.is_empty() {
-            text.push_str(&format!("\n{name}: {value}"));
+            let _ = text.write_fmt(format_args!("\n{name}: {value}"));
         }
     }
     text

@@ -385,9 +385,8 @@ fn plan(
         "low" => "low",
         _ => "high",
     };
-    about.severity = r
-        .choice("severity", &["critical", "high", "medium", "low"], severity)
-        .to_owned();
+    r.choice("severity", &["critical", "high", "medium", "low"], severity)
+        .clone_into(&mut about.severity);
     about.objective = r.text("objective").unwrap_or(about.objective);
     about.controls = r.texts("controls").unwrap_or(about.controls);
     let more = r.texts("requires").unwrap_or_default();

@@ -254,15 +254,13 @@ impl<'a> Reader<'a> {
     /// A word out of a list of them.
     pub(crate) fn choice(&self, key: &'static str, words: &[&'static str], default: &'static str) -> &'static str {
         let Some(text) = self.text(key) else { return default };
-        match words.iter().find(|w| **w == text) {
-            Some(word) => word,
-            None => {
-                let known = did_you_mean(&text, words.iter().copied());
-                let message = format!("`{text}` is none of {}{known}", words.join(", "));
-                self.fault(key, "pack.bad_value", message);
-                default
-            }
+        if let Some(word) = words.iter().find(|w| **w == text) {
+            return word;
         }
+        let known = did_you_mean(&text, words.iter().copied());
+        let message = format!("`{text}` is none of {}{known}", words.join(", "));
+        self.fault(key, "pack.bad_value", message);
+        default
     }
 
     /// Where a check looks: `url`, or `target` and `path`.

@@ -12,6 +12,7 @@ use aws_lc_rs::signature as sig;
 use levqor_core::types::Millis;
 use rustls::RootCertStore;
 use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::certificate::X509Certificate;
@@ -405,7 +406,6 @@ fn library(shown: &Shown, host: &str, roots: &Roots, now: Millis) -> Option<Stri
     let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).ok()?;
     let at = UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(now.0 / 1_000).unwrap_or(0)));
     let (leaf, rest) = chain.split_first()?;
-    use rustls::client::danger::ServerCertVerifier as _;
     verifier
         .verify_server_cert(leaf, rest, &name, &[], at)
         .err()

@@ -67,29 +67,30 @@ pub(crate) async fn handshake(
 
 fn fault(e: &io::Error) -> Fault {
     use AlertDescription as Alert;
-    match e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(rustls::Error::AlertReceived(alert)) => match alert {
-            Alert::ProtocolVersion => Fault::Version,
-            Alert::HandshakeFailure | Alert::InsufficientSecurity => Fault::NoCipher,
-            Alert::UnrecognisedName => Fault::Name,
-            Alert::CertificateRequired | Alert::BadCertificate => Fault::ClientCertificate,
-            _ => Fault::Other,
-        },
-        Some(rustls::Error::PeerIncompatible(rustls::PeerIncompatible::ServerTlsVersionIsDisabledByOurConfig)) => Fault::Version,
-        Some(rustls::Error::PeerIncompatible(
-            rustls::PeerIncompatible::ServerDoesNotSupportTls12Or13 | rustls::PeerIncompatible::Tls12NotOfferedOrEnabled,
-        )) => Fault::Version,
-        Some(rustls::Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion)) => Fault::Version,
-        Some(rustls::Error::InvalidMessage(_)) => Fault::NotTls,
-        Some(_) => Fault::Other,
-        None if matches!(
-            e.kind(),
-            io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-        ) =>
-        {
+    use rustls::{Error, PeerIncompatible as Peer};
+    let Some(e) = e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) else {
+        let closed = [
+            io::ErrorKind::UnexpectedEof,
+            io::ErrorKind::ConnectionReset,
+            io::ErrorKind::BrokenPipe,
+        ];
+        return if closed.contains(&e.kind()) {
             Fault::Closed
-        }
-        None => Fault::Other,
+        } else {
+            Fault::Other
+        };
+    };
+    match e {
+        Error::AlertReceived(Alert::ProtocolVersion)
+        | Error::PeerIncompatible(
+            Peer::ServerTlsVersionIsDisabledByOurConfig | Peer::ServerDoesNotSupportTls12Or13 | Peer::Tls12NotOfferedOrEnabled,
+        )
+        | Error::InvalidMessage(InvalidMessage::UnknownProtocolVersion) => Fault::Version,
+        Error::AlertReceived(Alert::HandshakeFailure | Alert::InsufficientSecurity) => Fault::NoCipher,
+        Error::AlertReceived(Alert::UnrecognisedName) => Fault::Name,
+        Error::AlertReceived(Alert::CertificateRequired | Alert::BadCertificate) => Fault::ClientCertificate,
+        Error::InvalidMessage(_) => Fault::NotTls,
+        _ => Fault::Other,
     }
 }
 

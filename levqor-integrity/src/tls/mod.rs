@@ -5,6 +5,7 @@ pub(crate) mod chain;
 pub(crate) mod handshake;
 pub(crate) mod hello;
 
+use std::fmt::Write as _;
 use std::sync::OnceLock;
 
 use base64::Engine as _;
@@ -71,6 +72,6 @@ pub(crate) fn to_pem(der: &[u8], label: &str) -> String {
         text.push_str(&String::from_utf8_lossy(line));
         text.push('\n');
     }
-    text.push_str(&format!("-----END {label}-----\n"));
+    let _ = text.write_fmt(format_args!("-----END {label}-----\n"));
     text
 }

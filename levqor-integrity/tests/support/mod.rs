@@ -1,6 +1,6 @@
 //! A system to look at: https and http over real sockets, a Stripe stub, a Sentry sink, a real Postgres. Everything is well
 //! with it until a fault is switched on.
-#![allow(dead_code, clippy::unwrap_used)]
+#![allow(dead_code, clippy::unwrap_used, clippy::format_collect, clippy::struct_excessive_bools)]
 
 pub mod tls;
 

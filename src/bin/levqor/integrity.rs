@@ -1,5 +1,7 @@
 //! `levqor integrity`: checks of a system, and the evidence that they leave.
 
+mod run;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -11,8 +13,8 @@ use levqor::integrity::{Pack, standard};
 use serde_json::{Value, json};
 
 use crate::files;
-use crate::integrity_run::{RunArgs, run};
 use crate::out::{Exit, Out, json_of, list, table};
+use run::{RunArgs, run};
 
 /// Check a system, and prove what was found
 ///

@@ -5,8 +5,6 @@ mod doctor;
 mod files;
 #[cfg(feature = "integrity")]
 mod integrity;
-#[cfg(feature = "integrity")]
-mod integrity_run;
 mod jobs;
 mod limits;
 mod out;
