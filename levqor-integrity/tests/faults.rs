@@ -101,7 +101,14 @@ async fn faults_of_the_environment() {
     let stripe: &[&str] = &["stripe.api"];
     let hook: &[&str] = &["webhook.stripe"];
     let sentry: &[&str] = &["sentry.accepts_event"];
-    let cases: Vec<(&str, Option<String>, &str, &str, &[&str])> = vec![
+    type Case = (
+        &'static str,
+        Option<String>,
+        &'static str,
+        &'static str,
+        &'static [&'static str],
+    );
+    let cases: Vec<Case> = vec![
         ("JWT_SECRET", None, "env.jwt_secret", "env.missing", &[]),
         ("JWT_SECRET", Some(String::new()), "env.jwt_secret", "env.empty", &[]),
         ("JWT_SECRET", Some("   ".into()), "env.jwt_secret", "env.blank", &[]),
