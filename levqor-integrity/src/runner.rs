@@ -220,6 +220,13 @@ impl IntegrityRun {
         }
     }
 
+    /// Adds a check of the host's own, behind those that are there.
+    #[must_use]
+    pub fn check(mut self, check: Planned) -> Self {
+        self.plan.push(check);
+        self
+    }
+
     /// Changes how it behaves.
     #[must_use]
     pub fn options(mut self, options: RunOptions) -> Self {

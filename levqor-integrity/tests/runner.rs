@@ -11,7 +11,8 @@ use levqor_core::error::Result;
 use levqor_core::transport::{Request, Response, Transport};
 use levqor_core::types::Millis;
 use levqor_integrity::{
-    Check, CheckCx, Event, Finding, IntegrityRun, Outcome, Planned, RunOptions, RunResult, Status, Verdict, Waiver,
+    Check, CheckCx, Environment, Event, Finding, Format, IntegrityRun, Outcome, Pack, Planned, RunOptions, RunResult, Status,
+    Verdict, Waiver,
 };
 
 /// No network: whoever asks it fails the test.
@@ -276,6 +277,20 @@ async fn plans_that_cannot_be_meant_are_refused() {
     };
     let e = run(vec![plan(pass("first")), wrong]).run().await.unwrap_err();
     assert!(e.message().contains("did you mean `first`?"), "{e}");
+}
+
+#[tokio::test]
+async fn a_host_adds_its_own_checks_to_a_pack() {
+    let pack = Pack::parse("version = 1\ninclude = [\"env.sentry_dsn\"]\n", Format::Toml).unwrap();
+    let clock = Arc::new(ManualClock::at(Millis::ZERO));
+    let run = pack.run(Arc::new(Nowhere), clock, Environment::default()).unwrap();
+    let mine = Planned {
+        requires: vec!["env.sentry_dsn".into()],
+        ..plan(pass("shop.cart"))
+    };
+    let result = run.check(mine).run().await.unwrap();
+    assert_eq!(status(&result, "env.sentry_dsn"), Status::Skip);
+    assert_eq!(status(&result, "shop.cart"), Status::Pass);
 }
 
 #[tokio::test]
