@@ -26,6 +26,8 @@
 //! ```
 
 pub use levqor_core::*;
+#[cfg(feature = "integrity")]
+pub use levqor_integrity as integrity;
 
 use levqor_core::backend::Backend;
 use levqor_core::clock::SystemClock;

@@ -34,7 +34,7 @@ mod inputs;
 mod path;
 mod schema;
 mod shape;
-mod suggest;
+pub mod suggest;
 mod template;
 
 pub(crate) use path::kind_name;

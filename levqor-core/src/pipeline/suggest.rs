@@ -2,7 +2,7 @@
 
 /// The known name that is nearest to a wrong one, if any is near enough to be what was meant: at most one
 /// edit in three characters, and never more than three.
-pub(super) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 128;
     let wrong: Vec<char> = name.chars().take(LONGEST + 1).collect();
     let allowed = (wrong.len() / 3).clamp(1, 3);
@@ -16,7 +16,7 @@ pub(super) fn closest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) 
 }
 
 /// A hint to append to a message: `; did you mean `x`?`, or nothing.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     closest(name, known).map_or_else(String::new, |k| format!("; did you mean `{k}`?"))
 }
 

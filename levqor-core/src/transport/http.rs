@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use bytes::BytesMut;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, LOCATION};
-use reqwest::{Client, Method, redirect};
+use reqwest::{Certificate, Client, Method, redirect};
 use url::Url;
 
 use super::guard::{Guard, refused};
@@ -38,6 +38,8 @@ pub struct HttpOptions {
     pub user_agent: String,
     /// Looks names up; `None` for the operating system's way.
     pub resolver: Option<Arc<dyn Resolver>>,
+    /// Certificate authorities that are trusted besides the system's, each as DER.
+    pub authorities: Vec<Vec<u8>>,
 }
 
 impl Default for HttpOptions {
@@ -48,6 +50,7 @@ impl Default for HttpOptions {
             idle_timeout: Millis::secs(60),
             user_agent: concat!("levqor/", env!("CARGO_PKG_VERSION")).to_owned(),
             resolver: None,
+            authorities: Vec::new(),
         }
     }
 }
@@ -119,7 +122,19 @@ impl HttpTransport {
             guard: (reach == Reach::Public).then(|| Arc::clone(&self.guard)),
             resolver: self.options.resolver.clone(),
         };
+        let not_built = |cause: &reqwest::Error| {
+            let cause = cause.source().map(ToString::to_string).unwrap_or_default();
+            let message = format!("the HTTP client cannot be built: {cause}");
+            Error::new(ErrorKind::Config, "http.client", message)
+        };
+        let authorities: Vec<Certificate> = self
+            .options
+            .authorities
+            .iter()
+            .map(|der| Certificate::from_der(der).map_err(|e| not_built(&e)))
+            .collect::<Result<_>>()?;
         let client = Client::builder()
+            .tls_certs_merge(authorities)
             .no_proxy()
             .redirect(redirect::Policy::none())
             .referer(false)
@@ -129,14 +144,7 @@ impl HttpTransport {
             .pool_idle_timeout(self.options.idle_timeout.to_duration())
             .dns_resolver(resolver)
             .build()
-            .map_err(|e| {
-                let cause = e.source().map(ToString::to_string).unwrap_or_default();
-                Error::new(
-                    ErrorKind::Config,
-                    "http.client",
-                    format!("the HTTP client cannot be built: {cause}"),
-                )
-            })?;
+            .map_err(|e| not_built(&e))?;
         Ok(slot.get_or_init(|| client))
     }
 

@@ -3,6 +3,8 @@
 mod credits;
 mod doctor;
 mod files;
+#[cfg(feature = "integrity")]
+mod integrity;
 mod jobs;
 mod limits;
 mod out;
@@ -69,6 +71,9 @@ enum Command {
     Connectors(pipeline::ConnectorsArgs),
     Migrate(doctor::MigrateArgs),
     Doctor(doctor::DoctorArgs),
+    #[cfg(feature = "integrity")]
+    #[command(subcommand)]
+    Integrity(integrity::IntegrityCommand),
 }
 
 fn main() -> ExitCode {
@@ -131,6 +136,8 @@ async fn perform(out: &Out, cli: Cli) -> Result<Exit> {
         Command::Connectors(args) => pipeline::connectors(out, global, &args),
         Command::Migrate(args) => doctor::migrate(out, global, &args).await,
         Command::Doctor(args) => doctor::doctor(out, global, args).await,
+        #[cfg(feature = "integrity")]
+        Command::Integrity(command) => integrity::integrity(out, command).await,
     }
 }
 

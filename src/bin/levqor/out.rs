@@ -12,6 +12,7 @@ use serde_json::Value;
 
 /// How the process ends. The help of `levqor` documents the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "integrity"), allow(dead_code))]
 pub(crate) enum Exit {
     Ok,
     Failed,
@@ -20,6 +21,10 @@ pub(crate) enum Exit {
     Refused,
     Unavailable,
     Internal,
+    /// `levqor integrity run`: nothing failed, and something could not be told.
+    Indeterminate,
+    /// `levqor integrity run`: the evidence could not be written.
+    NoEvidence,
 }
 
 impl Exit {
@@ -28,8 +33,8 @@ impl Exit {
             Exit::Ok => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
-            Exit::NotFound => 3,
-            Exit::Refused => 4,
+            Exit::NotFound | Exit::Indeterminate => 3,
+            Exit::Refused | Exit::NoEvidence => 4,
             Exit::Unavailable => 5,
             Exit::Internal => 70,
         })

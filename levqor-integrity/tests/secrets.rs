@@ -1,0 +1,67 @@
+//! Forty secrets of the environment are in no output, however the system throws them back.
+#![allow(clippy::unwrap_used, clippy::format_collect, clippy::items_after_statements)]
+
+mod support;
+
+use levqor_core::types::random_bytes;
+use levqor_integrity::evidence::{Bundle, Context, Signer};
+use levqor_integrity::formats;
+use levqor_integrity::report::Report;
+use support::World;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_secret_leaves() {
+    let mut world = World::start().await;
+    world.fault("health.secret");
+    world.fault("log.leak");
+    let mut secrets: Vec<String> = world.env.iter().map(|(_, v)| v.clone()).collect();
+    for i in 0..35 {
+        let hex: String = random_bytes::<18>().iter().map(|b| format!("{b:02x}")).collect();
+        let (name, value) = match i % 5 {
+            0 => (format!("CANARY_{i}"), format!("canary{hex}")),
+            1 => (format!("SERVICE_{i}_TOKEN"), format!("tok-{hex}")),
+            2 => (format!("DB_{i}"), format!("postgres://app:{hex}@db.example.com/shop")),
+            3 => (format!("SOME_{i}_PASSWORD"), format!("p w\"\\{hex}")),
+            _ => (format!("PLAIN_{i}"), format!("{hex}Q")),
+        };
+        secrets.push(if i % 5 == 2 { hex } else { value.clone() });
+        world.set(&name, Some(&value));
+    }
+    assert_eq!(secrets.len(), 40);
+    // Malformed ones are complained about, and not shown.
+    let bad = format!("{}_live_{}", "pk", "51HqT9vKxLm2Rz8WnB4cYdE6f");
+    world.set("STRIPE_SECRET_KEY", Some(&bad));
+    secrets.push(bad);
+    let result = world.run().await;
+    let pack = world.pack();
+    let (bundle, evidence) = Bundle::of(&result, &Context::of(&pack)).unwrap();
+    let signer = Signer::generate().unwrap();
+    let mut bundle = bundle;
+    for (format, _) in formats::FORMATS {
+        let (name, text) = formats::write(format, &evidence).unwrap();
+        bundle = bundle.attach(name, text.into_bytes());
+    }
+    let report = Report::of(&evidence, None, &pack.report, None).unwrap();
+    bundle = bundle.attach("report.json", serde_json::to_vec(&report).unwrap());
+    bundle = bundle.attach("debug.txt", format!("{result:?}").into_bytes());
+    let bundle = bundle.sign(&signer, &evidence).unwrap();
+    assert!(bundle.files().len() > 30);
+    for (name, bytes) in bundle.files() {
+        let text = String::from_utf8_lossy(bytes);
+        for secret in &secrets {
+            let hash: String = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes())
+                .as_ref()
+                .iter()
+                .map(|b| format!("{b:02x}"))
+                .collect();
+            let start: String = secret.chars().take(16).collect();
+            for (what, needle) in [
+                ("value", secret.as_str()),
+                ("hash", &hash[..16]),
+                ("beginning", start.as_str()),
+            ] {
+                assert!(!text.contains(needle), "{name} holds the {what} of a secret");
+            }
+        }
+    }
+}
