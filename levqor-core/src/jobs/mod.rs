@@ -15,10 +15,12 @@
 //! and wakes up late writes with an old fence and is refused (`jobs.lease_lost`).
 
 mod apply;
+pub mod cron;
 mod journal;
 mod op;
 pub mod retry;
 mod row;
+pub mod schedule;
 
 pub use apply::{QueueRows, apply, wants};
 pub use journal::{JournalOp, JournalRow, StepStatus, journal};

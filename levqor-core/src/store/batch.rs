@@ -3,6 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::credits::{LedgerAnswer, LedgerOp};
+use crate::jobs::schedule::{ScheduleAnswer, ScheduleOp};
 use crate::jobs::{JournalOp, QueueAnswer, QueueOp};
 use crate::records::{Record, RecordOp};
 use crate::table::row;
@@ -65,6 +66,8 @@ pub enum Op {
     Ledger(LedgerOp),
     /// Jobs.
     Queue(QueueOp),
+    /// Schedules.
+    Schedule(ScheduleOp),
     /// Steps of a run.
     Journal(JournalOp),
     /// Documents.
@@ -85,6 +88,7 @@ macro_rules! from {
 from!(
     Ledger(LedgerOp),
     Queue(QueueOp),
+    Schedule(ScheduleOp),
     Journal(JournalOp),
     Record(RecordOp),
     Usage(NewUsage)
@@ -98,6 +102,8 @@ pub enum Answer {
     Ledger(LedgerAnswer),
     /// Of [`Op::Queue`].
     Queue(QueueAnswer),
+    /// Of [`Op::Schedule`].
+    Schedule(ScheduleAnswer),
     /// Of [`Op::Record`]: the record as it is now.
     Record(Option<Arc<Record>>),
     /// Of [`Op::Usage`]: whether the event is new.

@@ -13,7 +13,7 @@ mod rows;
 pub use apply::{apply, exists, wants};
 pub use batch::{Answer, Batch, IdemRow, Key, Op, Receipt};
 pub use group::{Grouped, run};
-pub use reads::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, RecordRead};
+pub use reads::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, RecordRead, ScheduleRead};
 pub use rows::{DDL, Rows};
 
 use std::time::Duration;
@@ -53,6 +53,9 @@ pub trait Wakes: Send {
 /// The names of wake-ups.
 pub mod topic {
     use crate::types::JobId;
+
+    /// A schedule was made or changed: its next tick may be nearer than was known.
+    pub const SCHEDULES: &str = "s";
 
     /// A job became ready in a queue.
     pub fn queue(name: &str) -> String {

@@ -1,5 +1,6 @@
 use super::IdemRow;
 use crate::credits::{self, LedgerRows};
+use crate::jobs::schedule::ScheduleRows;
 use crate::jobs::{self, JournalRow, QueueRows};
 use crate::records::{self, Record};
 use crate::table::Table;
@@ -11,6 +12,8 @@ pub struct Rows {
     pub idem: Table<IdemRow>,
     /// Credits.
     pub ledger: LedgerRows,
+    /// Schedules.
+    pub schedules: ScheduleRows,
     /// Jobs.
     pub jobs: QueueRows,
     /// Steps of runs.
@@ -29,6 +32,14 @@ macro_rules! each_table {
         let r = $rows;
         {
             let $t = &mut r.idem;
+            $do;
+        }
+        {
+            let $t = &mut r.schedules.all;
+            $do;
+        }
+        {
+            let $t = &mut r.schedules.ticks;
             $do;
         }
         {
@@ -84,6 +95,7 @@ impl Rows {
         Rows {
             idem: Table::complete(),
             ledger: LedgerRows::complete(),
+            schedules: ScheduleRows::complete(),
             jobs: Table::complete(),
             journal: Table::complete(),
             records: Table::complete(),
@@ -96,6 +108,7 @@ impl Rows {
         Rows {
             idem: Table::partial(),
             ledger: LedgerRows::partial(),
+            schedules: ScheduleRows::partial(),
             jobs: Table::partial(),
             journal: Table::partial(),
             records: Table::partial(),
@@ -105,7 +118,7 @@ impl Rows {
 
     /// Where the undo logs stand.
     pub fn mark(&mut self) -> Mark {
-        let mut mark = Vec::with_capacity(11);
+        let mut mark = Vec::with_capacity(13);
         each_table!(self, |t| mark.push(t.mark()));
         Mark(mark)
     }
