@@ -9,6 +9,7 @@ mod events;
 mod jobs;
 mod pipelines;
 mod run;
+mod schedules;
 mod view;
 mod worker;
 
@@ -17,6 +18,7 @@ pub use credits::{Credits, GrantOptions, StatementLine};
 pub use events::RunEvent;
 pub use jobs::Jobs;
 pub use pipelines::{Pipelines, RunRequest, Submitted};
+pub use schedules::{Backfilled, Declared, FireReport, ScheduleView, Schedules};
 pub use view::{RunView, StepView};
 pub use worker::{Worker, WorkerReport};
 
@@ -113,6 +115,11 @@ impl Engine {
     /// Pipelines and their runs.
     pub fn pipelines(&self) -> Pipelines<'_> {
         Pipelines(self)
+    }
+
+    /// Schedules.
+    pub fn schedules(&self) -> Schedules<'_> {
+        Schedules(self)
     }
 
     /// A worker: takes jobs and does them, once its `run` is awaited.

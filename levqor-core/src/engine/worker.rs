@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::pipelines::HANDLER;
+use super::schedules::Agenda;
 use super::{Engine, RunEvent};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jobs::{Beat, Finish, Job, JobState, Lease, LeaseState, QueueAnswer, QueueOp};
@@ -23,6 +24,7 @@ pub struct Worker {
     lease: Millis,
     poll: Duration,
     grace: Duration,
+    schedules: bool,
 }
 
 /// What a worker did, said when it stops.
@@ -67,6 +69,7 @@ impl Worker {
             lease: Millis::secs(15),
             poll: Duration::from_millis(250),
             grace: Duration::from_secs(10),
+            schedules: true,
         }
     }
 
@@ -106,6 +109,14 @@ impl Worker {
         self
     }
 
+    /// Whether it also fires schedules (of all queues and tenants) that are due; it does unless told otherwise.
+    /// Any number of workers may: each tick is fired once.
+    #[must_use]
+    pub fn schedules(mut self, fire: bool) -> Self {
+        self.schedules = fire;
+        self
+    }
+
     /// Works until `stop` ends; then takes nothing more, lets what runs come to its end within the
     /// grace, and gives the rest back, unspent, for another worker.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<WorkerReport> {
@@ -123,6 +134,10 @@ impl Worker {
         for queue in &self.queues {
             wakes.push(self.engine.inner.backend.store.wakes(&topic::queue(queue)).await?);
         }
+        let mut agenda = Agenda::new(self.engine.clone());
+        if self.schedules {
+            wakes.push(self.engine.inner.backend.store.wakes(topic::SCHEDULES).await?);
+        }
         let mut report = WorkerReport::default();
         let mut tasks: JoinSet<(JobId, Outcome)> = JoinSet::new();
         let mut running: HashMap<JobId, (Arc<Job>, watch::Sender<Order>)> = HashMap::new();
@@ -131,9 +146,14 @@ impl Worker {
         beat.tick().await;
         let mut stop = std::pin::pin!(stop);
         let mut look = true;
+        let mut next_poll = tokio::time::Instant::now();
         loop {
+            if self.schedules {
+                look |= agenda.look().await;
+            }
             if look && running.len() < self.concurrency {
                 let free = self.concurrency - running.len();
+                next_poll = tokio::time::Instant::now() + self.poll;
                 match self.take(&name, free).await {
                     Ok(jobs) => {
                         look = jobs.len() == free;
@@ -161,10 +181,11 @@ impl Worker {
                     look = true;
                 }
                 _ = beat.tick(), if !running.is_empty() => self.heartbeat(&running).await,
-                woken = any(&mut wakes, self.poll), if running.len() < self.concurrency => {
-                    let _: bool = woken;
-                    look = true;
-                }
+                () = tokio::time::sleep(agenda.quiet()), if self.schedules => {}
+                woken = any(&mut wakes, next_poll.saturating_duration_since(tokio::time::Instant::now())), if running.len() < self.concurrency => match woken {
+                    Some(n) if n == self.queues.len() => agenda.woken(),
+                    _ => look = true,
+                },
             }
         }
         // Draining: what runs may end; then it is given back.
@@ -261,14 +282,14 @@ fn settle(
     }
 }
 
-/// Waits until one of the queues is woken, at most so long.
-async fn any(wakes: &mut [Box<dyn crate::store::Wakes>], at_most: Duration) -> bool {
+/// Waits until one of the topics is woken, at most so long, and says which.
+async fn any(wakes: &mut [Box<dyn crate::store::Wakes>], at_most: Duration) -> Option<usize> {
     match wakes {
-        [one] => one.next(at_most).await,
+        [one] => one.next(at_most).await.then_some(0),
         many => {
             let waits = many.iter_mut().map(|w| w.next(at_most));
-            let (woken, _, _) = futures_util::future::select_all(waits.map(Box::pin)).await;
-            woken
+            let (woken, which, _) = futures_util::future::select_all(waits.map(Box::pin)).await;
+            woken.then_some(which)
         }
     }
 }

@@ -123,9 +123,8 @@ fn check_words(fields: &[&str]) -> std::result::Result<(), String> {
     let without = |word: &str, end: char| word.strip_suffix([end, end.to_ascii_lowercase()]).map(str::to_owned);
     let last = |word: &str| word.eq_ignore_ascii_case("L");
     let time = |word: &str| word == "*" || number(word);
-    let of_month = |word: &str| {
-        time(word) || word == "?" || last(word) || without(word, 'W').is_some_and(|w| number(&w) || last(&w))
-    };
+    let of_month =
+        |word: &str| time(word) || word == "?" || last(word) || without(word, 'W').is_some_and(|w| number(&w) || last(&w));
     let of_week = |word: &str| {
         let day = |word: &str| number(word) || named(word, WEEKDAYS);
         word == "*" || word == "?" || day(word) || last(word) || without(word, 'L').is_some_and(|w| day(&w))
@@ -440,10 +439,7 @@ mod tests {
             assert_eq!(next(never, zone, "2026-01-01T00:00:00Z", 1), [""; 0], "{never}");
         }
         // Only the minutes that the gap swallows.
-        assert_eq!(
-            next("* 2 * 3 +SUNL", "Europe/Berlin", "2026-01-01T00:00:00Z", 1),
-            [""; 0]
-        );
+        assert_eq!(next("* 2 * 3 +SUNL", "Europe/Berlin", "2026-01-01T00:00:00Z", 1), [""; 0]);
         // A year like 2100 has no such day: forty years from one Monday to the next.
         let rare = next("0 0 29 2 +MON", "UTC", "2072-03-01T00:00:00Z", 2);
         assert_eq!(rare, ["2112-02-29T00:00:00+00:00", "2140-02-29T00:00:00+00:00"]);
@@ -487,7 +483,14 @@ mod tests {
     #[test]
     fn the_kind_of_an_expression_is_how_it_is_written() {
         let fixed = |text: &str| text.parse::<Cron>().unwrap().fixed_time();
-        for text in ["30 2 * * *", "0 1-5 * * *", "* 30 2 * * *", "@daily", "@midnight", "0,30 2 1 * *"] {
+        for text in [
+            "30 2 * * *",
+            "0 1-5 * * *",
+            "* 30 2 * * *",
+            "@daily",
+            "@midnight",
+            "0,30 2 1 * *",
+        ] {
             assert!(fixed(text), "{text}");
         }
         for text in ["*/5 2 * * *", "0 * * * *", "0 */2 * * *", "@hourly", "0 0 * * * *"] {

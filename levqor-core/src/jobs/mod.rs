@@ -22,6 +22,7 @@ pub mod retry;
 mod row;
 pub mod schedule;
 
+pub(crate) use apply::check;
 pub use apply::{QueueRows, apply, wants};
 pub use journal::{JournalOp, JournalRow, StepStatus, journal};
 pub use op::{Beat, Capture, Ended, Finish, Lease, LeaseState, NewJob, QueueAnswer, QueueOp};

@@ -10,8 +10,8 @@ use crate::jobs::schedule::{ScheduleRow, ScheduleState, Tick};
 use crate::jobs::{Job, JobState, JournalRow};
 use crate::records::Record;
 use crate::store::{
-    Batch, JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, Receipt, RecordRead, Rows, ScheduleRead, Store, StoreInfo, Wakes,
-    apply,
+    Batch, JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, Receipt, RecordRead, Rows, ScheduleRead, Store, StoreInfo,
+    Wakes, apply,
 };
 use crate::table::Stop;
 use crate::types::{JobId, Millis, Tenant};

@@ -161,12 +161,7 @@ fn owned(rows: &mut ScheduleRows, tenant: &Tenant, id: &Arc<str>) -> Step<Arc<Sc
     })
 }
 
-fn changed_to(
-    rows: &mut ScheduleRows,
-    old: Arc<ScheduleRow>,
-    new: ScheduleRow,
-    state: ScheduleState,
-) -> Step<ScheduleAnswer> {
+fn changed_to(rows: &mut ScheduleRows, old: Arc<ScheduleRow>, new: ScheduleRow, state: ScheduleState) -> Step<ScheduleAnswer> {
     let changed = old.state != state;
     let row = if changed {
         rows.all.put(new.clone())?;
@@ -407,7 +402,10 @@ fn claim(
     let taken = || {
         Error::conflict(
             "schedule.taken",
-            format!("nothing of the schedule `{}` is due any more; another process was faster", fire.id),
+            format!(
+                "nothing of the schedule `{}` is due any more; another process was faster",
+                fire.id
+            ),
         )
     };
     if row.state != ScheduleState::Active || row.revision != fire.revision || row.due_at > now.0 {

@@ -350,7 +350,10 @@ impl Schedule {
             return bad("hold", "what is held is not negative");
         }
         if tick_field.is_some() && !input.is_object() {
-            return bad("tick_field", "the tick's time can only be put into an input that is an object");
+            return bad(
+                "tick_field",
+                "the tick's time can only be put into an input that is an object",
+            );
         }
         Ok(())
     }

@@ -251,9 +251,9 @@ fn zone(name: &str) -> Result<TimeZone> {
 
 /// FNV-1a, 64 bits (Fowler, Noll, Vo).
 fn fnv(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3))
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |h, b| {
+        (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01b3)
+    })
 }
 
 /// The output function of SplitMix64 (Steele, Lea, Flood 2014).
