@@ -112,7 +112,7 @@ pub fn wants(rows: &mut Rows, batch: &Batch) {
         match op {
             Op::Ledger(op) => credits::wants(&mut rows.ledger, &batch.tenant, op),
             Op::Queue(op) => jobs::wants(&mut rows.jobs, op, batch.now),
-            Op::Schedule(op) => schedule::wants(&mut rows.schedules, &batch.tenant, op),
+            Op::Schedule(op) => schedule::wants(&mut rows.schedules, &batch.tenant, op, batch.now),
             Op::Journal(op) => {
                 rows.jobs.want((op.job.clone(),));
                 op.rows

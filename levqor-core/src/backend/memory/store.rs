@@ -205,8 +205,11 @@ impl ScheduleRead for MemoryStore {
 
     async fn due_first(&self, limit: usize) -> Result<Vec<Arc<ScheduleRow>>> {
         let rows = self.lock();
-        let active = (ScheduleState::Active,);
-        Ok(rows.schedules.all.peek_group(&active).take(limit).cloned().collect())
+        let active = rows.schedules.all.iter().filter(|s| s.state == ScheduleState::Active);
+        let mut found: Vec<_> = active.cloned().collect();
+        found.sort_unstable_by(|a, b| (a.due_at, &a.tenant, &a.id).cmp(&(b.due_at, &b.tenant, &b.id)));
+        found.truncate(limit);
+        Ok(found)
     }
 
     async fn ticks(&self, tenant: &Tenant, id: &str, before: i64, limit: usize) -> Result<Vec<Arc<Tick>>> {

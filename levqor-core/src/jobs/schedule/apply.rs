@@ -17,6 +17,8 @@ use crate::types::{JobId, Millis, Tenant};
 const RECHECK: Millis = Millis::secs(1);
 /// How many lines of history one operation removes at most, beyond those that it adds.
 const SWEEP: i64 = 100;
+/// One row, and the knowledge that there is no other.
+const ALONE: usize = 2;
 
 /// The schedules' rows.
 pub struct ScheduleRows {
@@ -95,15 +97,19 @@ pub fn apply(
 }
 
 /// Asks ahead for the rows that an operation surely needs.
-pub fn wants(rows: &mut ScheduleRows, tenant: &Tenant, op: &ScheduleOp) {
+pub fn wants(rows: &mut ScheduleRows, tenant: &Tenant, op: &ScheduleOp, now: Millis) {
     let id = match op {
+        ScheduleOp::Fire(Fire { id, .. }) => {
+            rows.all.want_first((tenant.clone(), id.clone()), ALONE, now.0);
+            return;
+        }
         ScheduleOp::Put(schedule) => schedule.id.as_str().into(),
         ScheduleOp::Delete { id } => {
             rows.ticks.want_group((tenant.clone(), id.clone()));
             id.clone()
         }
         ScheduleOp::Pause { id } | ScheduleOp::Resume { id } => id.clone(),
-        ScheduleOp::Fire(Fire { id, .. }) | ScheduleOp::Start(Start { id, .. }) => id.clone(),
+        ScheduleOp::Start(Start { id, .. }) => id.clone(),
     };
     rows.all.want((tenant.clone(), id));
 }
@@ -398,7 +404,6 @@ fn claim(
     now: Millis,
     launches: &mut Vec<Launch>,
 ) -> Step<ScheduleAnswer> {
-    let row = owned(rows, tenant, &fire.id)?;
     let taken = || {
         Error::conflict(
             "schedule.taken",
@@ -408,9 +413,11 @@ fn claim(
             ),
         )
     };
-    if row.state != ScheduleState::Active || row.revision != fire.revision || row.due_at > now.0 {
+    // If it is due, and nobody is just changing it: who comes second does not wait to be told so.
+    let found = rows.all.first(&(tenant.clone(), fire.id.clone()), ALONE, now.0)?;
+    let Some(row) = found.into_iter().find(|row| row.revision == fire.revision) else {
         return Err(taken().into());
-    }
+    };
     let schedule = row.schedule()?;
     let plan = Plan::of(&schedule)?;
     let running = still_running(jobs, &row)?;

@@ -98,7 +98,7 @@ row! {
         updated_at: Millis;
     }
     key(tenant: Tenant, id: Arc<str>)
-    group(state: ScheduleState) when |row| row.state == ScheduleState::Active;
+    group(tenant: Tenant, id: Arc<str>) when |row| row.state == ScheduleState::Active;
     open "state = 'active'";
     rank due_at;
     lock true
