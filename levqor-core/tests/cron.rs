@@ -318,7 +318,7 @@ proptest! {
 /// In every one of these cases, we have to agree with the reference.
 fn difference(text: &str, zone: &TimeZone, after: i64, ours: &[i64], theirs: &[i64]) -> &'static str {
     let reference = Reference::of(text);
-    if reference.ticks(zone, after, ours.len().max(1), 20_000) != ours {
+    if theirs.is_empty() || reference.ticks(zone, after, ours.len().max(1), 20_000) != ours {
         return "unexplained";
     }
     let wall = |s: i64| Timestamp::from_second(s).unwrap().to_zoned(zone.clone()).datetime();
@@ -335,7 +335,8 @@ fn difference(text: &str, zone: &TimeZone, after: i64, ours: &[i64], theirs: &[i
         };
         let (ours, theirs) = (calm(ours), calm(theirs));
         let n = ours.len().min(theirs.len());
-        n > 0 && ours[..n] == theirs[..n]
+        // Five ticks may all lie in the second of two equal hours.
+        (n > 0 || theirs.is_empty()) && ours[..n] == theirs[..n]
     };
     if agree(ours) {
         return match reference.fixed {
