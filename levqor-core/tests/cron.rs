@@ -1,5 +1,6 @@
 //! Ticks of cron expressions: golden vectors, properties, and other implementations as witnesses.
 #![allow(clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "it says what was run")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;

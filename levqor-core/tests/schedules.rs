@@ -161,7 +161,7 @@ async fn a_worker_wakes_when_a_tick_is_due_and_when_a_schedule_is_added() {
             }
         }
     };
-    let work = engine.worker().poll(Duration::from_secs(3_600)).run(stop);
+    let work = engine.worker().poll(Duration::from_hours(1)).run(stop);
     let report = tokio::time::timeout(Duration::from_secs(30), work).await.unwrap().unwrap();
     adds.await.unwrap();
     assert!(report.done >= 2, "{report:?}");
@@ -214,10 +214,7 @@ async fn what_could_not_be_started_is_refused_when_it_is_declared() {
     let code = async |schedule: Schedule| schedules.put(schedule).await.unwrap_err().code().to_owned();
     let run = |account: &str, pipeline: Value, input: Value| Schedule::cron("s", "@daily", Target::run(account, pipeline, input));
     assert_eq!(code(run("acme", json!("nothing"), json!({}))).await, "pipeline.unknown");
-    assert_eq!(
-        code(run("acme", json!({"version": 1}), json!({}))).await,
-        "pipeline.invalid"
-    );
+    assert_eq!(code(run("acme", json!({"version": 1}), json!({}))).await, "pipeline.invalid");
     assert_eq!(code(run("", json!("report"), json!({}))).await, "run.bad_account");
     assert_eq!(
         code(run("acme", json!("report"), json!({"colour": 1}))).await,

@@ -108,8 +108,7 @@ pub fn wants(rows: &mut ScheduleRows, tenant: &Tenant, op: &ScheduleOp, now: Mil
             rows.ticks.want_group((tenant.clone(), id.clone()));
             id.clone()
         }
-        ScheduleOp::Pause { id } | ScheduleOp::Resume { id } => id.clone(),
-        ScheduleOp::Start(Start { id, .. }) => id.clone(),
+        ScheduleOp::Pause { id } | ScheduleOp::Resume { id } | ScheduleOp::Start(Start { id, .. }) => id.clone(),
     };
     rows.all.want((tenant.clone(), id));
 }
@@ -296,7 +295,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Notes what became of a tick.
-    fn note(&mut self, tick: Millis, cause: Trigger, ticks: i64, outcome: TickOutcome) -> Step<i64> {
+    fn note(&mut self, tick: Millis, cause: Trigger, ticks: i64, outcome: TickOutcome) -> i64 {
         self.row.seq += 1;
         let line = Tick {
             tenant: self.row.tenant.clone(),
@@ -312,7 +311,7 @@ impl Work<'_> {
         };
         self.rows.ticks.insert(line.clone());
         self.lines.push(Arc::new(line));
-        Ok(self.row.seq)
+        self.row.seq
     }
 
     fn amend(&mut self, seq: i64, outcome: TickOutcome, job: Option<JobId>, error: Option<&Error>) -> Step<()> {
@@ -442,13 +441,13 @@ fn claim(
         work.start(first.tick, first.cause, first.seq, task_of(first.tick)?)?;
     } else if let Some(turn) = work.row.next_tick.and_then(|next| plan.turn(next, now)) {
         if let Some((first, n)) = turn.missed {
-            work.note(first, Trigger::Tick, n, TickOutcome::Missed)?;
+            work.note(first, Trigger::Tick, n, TickOutcome::Missed);
         }
         if let Some(tick) = turn.fire {
             let busy = !work.running.is_empty() || !work.waiting.is_empty();
             match work.schedule.overlap {
                 Overlap::Queue if busy && work.waiting.len() < MAX_BACKFILL => {
-                    let seq = work.note(tick, Trigger::Tick, 1, TickOutcome::Waiting)?;
+                    let seq = work.note(tick, Trigger::Tick, 1, TickOutcome::Waiting);
                     work.waiting.push(Waiting {
                         tick,
                         seq,
@@ -456,11 +455,11 @@ fn claim(
                     });
                 }
                 Overlap::Skip | Overlap::Queue if busy => {
-                    work.note(tick, Trigger::Tick, 1, TickOutcome::Skipped)?;
+                    work.note(tick, Trigger::Tick, 1, TickOutcome::Skipped);
                 }
                 _ => {
                     let task = task_of(tick)?;
-                    let seq = work.note(tick, Trigger::Tick, 1, TickOutcome::Fired)?;
+                    let seq = work.note(tick, Trigger::Tick, 1, TickOutcome::Fired);
                     work.start(tick, Trigger::Tick, seq, task)?;
                 }
             }
@@ -509,10 +508,10 @@ fn extra(
             }
         }
         if at_once {
-            let seq = work.note(*tick, start.cause, 1, TickOutcome::Fired)?;
+            let seq = work.note(*tick, start.cause, 1, TickOutcome::Fired);
             work.start(*tick, start.cause, seq, task)?;
         } else if work.waiting.len() < MAX_BACKFILL {
-            let seq = work.note(*tick, start.cause, 1, TickOutcome::Waiting)?;
+            let seq = work.note(*tick, start.cause, 1, TickOutcome::Waiting);
             work.waiting.push(Waiting {
                 tick: *tick,
                 seq,

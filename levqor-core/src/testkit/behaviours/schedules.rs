@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::kit::{all, at, batch, code, credits, done, finish, grant, job, lease_one, must, read_job, refused, tenant, together};
 use crate::error::Result;
+use crate::jobs::schedule::TickOutcome::{Fired, Refused, Skipped, Waiting};
 use crate::jobs::schedule::{
     Fire, Misfire, Overlap, Schedule, ScheduleAnswer, ScheduleOp, ScheduleRow, ScheduleState, Start, Target, Task, Tick,
     TickOutcome, TickTask, Trigger,
@@ -205,7 +206,6 @@ pub async fn ticks_that_overlap_are_dropped_wait_or_are_started(stores: &Stores)
             fire(store, id, s(10 * n)).await;
         }
     }
-    use TickOutcome::{Fired, Skipped, Waiting};
     assert_eq!(told(store, "skip").await, [(10, Fired), (20, Skipped), (30, Skipped)]);
     assert_eq!(told(store, "queue").await, [(10, Fired), (20, Waiting), (30, Waiting)]);
     assert_eq!(told(store, "allow").await, [(10, Fired), (20, Fired), (30, Fired)]);
@@ -318,7 +318,6 @@ pub async fn a_tick_that_cannot_be_paid_is_told_and_holds_nobody_up(stores: &Sto
     );
     must(store, s(25), grant("ada", 10)).await;
     must(store, s(30), fire(3)).await;
-    use TickOutcome::{Fired, Refused};
     assert_eq!(told(store, "n").await, [(10, Fired), (20, Refused), (30, Fired)]);
     assert_eq!(super::kit::account(store, "ada").await.held, credits(6));
     assert!(super::kit::sound(store).await > 0);
