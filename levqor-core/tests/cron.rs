@@ -16,6 +16,7 @@ use serde_json::Value;
 
 /// What a cron expression means, written down a second time and as plainly as can be: numbers, names, lists,
 /// ranges, steps, `L` and `#`, and the ticks by looking at every day.
+#[allow(clippy::struct_excessive_bools, reason = "each says how one field is written")]
 struct Reference {
     seconds: BTreeSet<i8>,
     minutes: BTreeSet<i8>,
@@ -331,7 +332,7 @@ fn difference(text: &str, zone: &TimeZone, after: i64, ours: &[i64], theirs: &[i
     // The first ticks of both, away from changes of the clock.
     let agree = |ours: &[i64]| {
         let calm = |ticks: &[i64]| {
-            let calm = |s: &i64| !(reference.fixed && second_hour(*s)) && !after_gap(*s);
+            let calm = |s: &i64| !(after_gap(*s) || reference.fixed && second_hour(*s));
             ticks.iter().copied().filter(calm).collect::<Vec<_>>()
         };
         let (ours, theirs) = (calm(ours), calm(theirs));

@@ -1,4 +1,4 @@
-//! The store port: one commit over ledger, queue, journal, records and usage.
+//! The store port: one commit over ledger, queue, schedules, journal, records and usage.
 //!
 //! A [`Batch`] is an ordered list of operations from every durable domain, all or nothing, with one
 //! idempotency key. [`apply()`] is the whole meaning of a batch, a pure function over [`Rows`]; a store
