@@ -1,6 +1,6 @@
 //! Records: small documents by kind and key, with a version to compare and swap on.
 //!
-//! Pipelines, schedules, API keys and claims are records: what they mean is their room's affair.
+//! Pipelines, API keys and claims are records: what they mean is their room's affair.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ row! {
     pub struct Record in "levqor_record" {
         /// Whose it is.
         tenant: Tenant, fixed;
-        /// What it is: `pipeline`, `schedule`, `key`, ...
+        /// What it is: `pipeline`, `key`, ...
         kind: Arc<str>, fixed;
         /// Its name within its kind.
         name: Arc<str>, fixed;

@@ -10,6 +10,7 @@ mod jobs;
 mod limits;
 mod pipelines;
 mod run;
+mod schedules;
 mod view;
 mod worker;
 
@@ -19,6 +20,7 @@ pub use events::RunEvent;
 pub use jobs::Jobs;
 pub use limits::{Permit, RateLimits};
 pub use pipelines::{Pipelines, RunRequest, Submitted};
+pub use schedules::{Backfilled, Declared, FireReport, ScheduleView, Schedules};
 pub use view::{RunView, StepView};
 pub use worker::{Worker, WorkerReport};
 
@@ -115,6 +117,11 @@ impl Engine {
     /// Pipelines and their runs.
     pub fn pipelines(&self) -> Pipelines<'_> {
         Pipelines(self)
+    }
+
+    /// Schedules.
+    pub fn schedules(&self) -> Schedules<'_> {
+        Schedules(self)
     }
 
     /// A worker: takes jobs and does them, once its `run` is awaited.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::{Engine, RunView, key};
 use crate::credits::LedgerOp;
 use crate::error::{Error, ErrorKind, Result};
+use crate::jobs::schedule::Task;
 use crate::jobs::{Job, JobState, NewJob, QueueAnswer, QueueOp};
 use crate::json;
 use crate::limits::{Ask, Decision};
@@ -122,7 +123,51 @@ impl Pipelines<'_> {
     /// the credits and enqueues it. What is wrong is refused before anything is written.
     pub async fn submit(&self, request: RunRequest) -> Result<Submitted> {
         let engine = self.0;
-        let options = &engine.inner.options;
+        let known = self.admissible(&request).await?;
+        let decision = self.limit(&request.account).await?;
+        let checked = match &request.pipeline {
+            Value::String(_) => known,
+            pipeline => self.keep(pipeline).await?,
+        };
+        let task = self.task(&request, &checked);
+        let held = task.held.unwrap_or_default();
+        let payload = json!([
+            "run",
+            request.account,
+            checked.digest,
+            request.input,
+            held,
+            request.queue,
+            request.priority,
+            request.run_at,
+            request.max_attempts
+        ]);
+        let mut batch = engine.batch().keyed(key(request.key.as_deref(), &payload)?);
+        if let (Some(hold), Some(owner)) = (&task.job.hold, &task.job.account) {
+            batch = batch.op(LedgerOp::Hold {
+                hold: hold.clone(),
+                owner: owner.clone(),
+                amount: held,
+                expires_at: None,
+            });
+        }
+        batch = batch.op(QueueOp::Enqueue(Box::new(task.job)));
+        let receipt = engine.inner.backend.store.commit(batch).await?;
+        let replayed = receipt.replayed;
+        match receipt.answers.into_iter().next_back() {
+            Some(Answer::Queue(QueueAnswer::Job(job))) => Ok(Submitted {
+                id: job.id.clone(),
+                replayed,
+                held,
+                decision,
+            }),
+            _ => Err(Error::internal("a submission without a job")),
+        }
+    }
+
+    /// The pipeline of a request whose account, pipeline and input are all right.
+    pub(super) async fn admissible(&self, request: &RunRequest) -> Result<Arc<Checked>> {
+        let options = &self.0.inner.options;
         if request.account.is_empty() || request.account.len() > 255 {
             return Err(Error::invalid("run.bad_account", "an account's name has 1 to 255 bytes").at("account"));
         }
@@ -141,59 +186,30 @@ impl Pipelines<'_> {
             pipeline => Arc::new(self.check(pipeline)?),
         };
         known.validate_input(&request.input)?;
+        Ok(known)
+    }
 
-        let decision = self.limit(&request.account).await?;
-        let checked = match &request.pipeline {
-            Value::String(_) => known,
-            pipeline => self.keep(pipeline).await?,
-        };
-
-        let now = engine.now();
-        let held = request.hold.or(checked.pipeline.credits.map(|c| c.hold)).unwrap_or_default();
-        let payload = json!([
-            "run",
-            request.account,
-            checked.digest,
-            request.input,
+    /// The job of a run, with what is held for it.
+    pub(super) fn task(&self, request: &RunRequest, checked: &Checked) -> Task {
+        let now = self.0.now();
+        let held = request
+            .hold
+            .or(checked.pipeline.credits.map(|c| c.hold))
+            .filter(|held| *held > MicroCredits::ZERO);
+        Task {
+            job: NewJob {
+                id: JobId::run(now),
+                queue: request.queue.as_str().into(),
+                handler: HANDLER.into(),
+                account: Some(request.account.as_str().into()),
+                args: json::canonical(&request.input).into(),
+                spec: Some(checked.digest.as_str().into()),
+                priority: request.priority,
+                run_at: request.run_at.unwrap_or(now),
+                max_attempts: request.max_attempts,
+                hold: held.map(|_| HoldId::new(now)),
+            },
             held,
-            request.queue,
-            request.priority,
-            request.run_at,
-            request.max_attempts
-        ]);
-        let mut batch = engine.batch().keyed(key(request.key.as_deref(), &payload)?);
-        let hold = (held > MicroCredits::ZERO).then(|| HoldId::new(now));
-        let owner: Arc<str> = request.account.as_str().into();
-        if let Some(hold) = &hold {
-            batch = batch.op(LedgerOp::Hold {
-                hold: hold.clone(),
-                owner: owner.clone(),
-                amount: held,
-                expires_at: None,
-            });
-        }
-        batch = batch.op(QueueOp::Enqueue(Box::new(NewJob {
-            id: JobId::run(now),
-            queue: request.queue.as_str().into(),
-            handler: HANDLER.into(),
-            account: Some(owner),
-            args: input.into(),
-            spec: Some(checked.digest.as_str().into()),
-            priority: request.priority,
-            run_at: request.run_at.unwrap_or(now),
-            max_attempts: request.max_attempts,
-            hold,
-        })));
-        let receipt = engine.inner.backend.store.commit(batch).await?;
-        let replayed = receipt.replayed;
-        match receipt.answers.into_iter().next_back() {
-            Some(Answer::Queue(QueueAnswer::Job(job))) => Ok(Submitted {
-                id: job.id.clone(),
-                replayed,
-                held,
-                decision,
-            }),
-            _ => Err(Error::internal("a submission without a job")),
         }
     }
 
@@ -329,7 +345,7 @@ impl Pipelines<'_> {
     }
 
     /// Checks a pipeline and puts it into the store under its digest, once.
-    async fn keep(&self, pipeline: &Value) -> Result<Arc<Checked>> {
+    pub(super) async fn keep(&self, pipeline: &Value) -> Result<Arc<Checked>> {
         let checked = Arc::new(self.check(pipeline)?);
         let place = (self.0.tenant.clone(), checked.digest.clone());
         if let Some(known) = self.0.known_pipelines().get(&place) {

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::pipelines::HANDLER;
+use super::schedules::Agenda;
 use super::{Engine, RunEvent};
 use crate::error::{Effect, Error, ErrorKind, Result};
 use crate::jobs::{Beat, Finish, Job, JobState, Lease, LeaseState, QueueAnswer, QueueOp};
@@ -28,6 +29,7 @@ pub struct Worker {
     lease: Millis,
     poll: Duration,
     grace: Duration,
+    schedules: bool,
 }
 
 /// What a worker did, said when it stops.
@@ -76,6 +78,7 @@ impl Worker {
             lease: Millis::secs(15),
             poll: Duration::from_millis(250),
             grace: Duration::from_secs(10),
+            schedules: true,
         }
     }
 
@@ -115,6 +118,14 @@ impl Worker {
         self
     }
 
+    /// Whether it also fires schedules (of all queues and tenants) that are due; it does unless told otherwise.
+    /// Any number of workers may: each tick is fired once.
+    #[must_use]
+    pub fn schedules(mut self, fire: bool) -> Self {
+        self.schedules = fire;
+        self
+    }
+
     /// Works until `stop` ends; then takes nothing more, lets what runs come to its end within the
     /// grace, and gives the rest back, unspent, for another worker. A store that does not answer is not
     /// waited for: then the rest is left to its leases.
@@ -133,6 +144,10 @@ impl Worker {
         for queue in &self.queues {
             wakes.push(self.engine.inner.backend.store.wakes(&topic::queue(queue)).await?);
         }
+        let mut agenda = Agenda::new(self.engine.clone());
+        if self.schedules {
+            wakes.push(self.engine.inner.backend.store.wakes(topic::SCHEDULES).await?);
+        }
         let mut report = WorkerReport::default();
         let mut tasks: JoinSet<(Leased, Outcome)> = JoinSet::new();
         let mut running = Running::new();
@@ -141,16 +156,21 @@ impl Worker {
         beat.tick().await;
         let mut stop = std::pin::pin!(stop);
         let mut look = true;
+        let mut next_poll = tokio::time::Instant::now();
         let max_crashes = self.engine.inner.options.max_crashes;
         loop {
+            if self.schedules {
+                look |= agenda.look().await;
+            }
             // A job on its last chance gets no new neighbours.
             let room = running.len() < self.concurrency && !running.values().any(|(job, _)| job.last_chance(max_crashes));
             if look && room {
                 let free = self.concurrency - running.len();
+                next_poll = tokio::time::Instant::now() + self.poll;
                 match self.take(&name, free).await {
                     Ok(jobs) => {
                         look = jobs.len() == free;
-                        if until_idle && jobs.is_empty() && running.is_empty() {
+                        if until_idle && jobs.is_empty() && running.is_empty() && !agenda.behind() {
                             return Ok(report);
                         }
                         for job in jobs {
@@ -177,10 +197,11 @@ impl Worker {
                     settle(ended, &mut running, &mut report);
                     look = true;
                 }
-                woken = any(&mut wakes, self.poll), if room => {
-                    let _: bool = woken;
-                    look = true;
-                }
+                () = tokio::time::sleep(agenda.quiet()), if self.schedules => {}
+                woken = any(&mut wakes, next_poll.saturating_duration_since(tokio::time::Instant::now())), if room => match woken {
+                    Some(n) if n == self.queues.len() => agenda.woken(),
+                    _ => look = true,
+                },
             }
         }
         // Draining: what runs may end; then it is given back.
@@ -288,14 +309,14 @@ fn settle(
     }
 }
 
-/// Waits until one of the queues is woken, at most so long.
-async fn any(wakes: &mut [Box<dyn crate::store::Wakes>], at_most: Duration) -> bool {
+/// Waits until one of the topics is woken, at most so long, and says which.
+async fn any(wakes: &mut [Box<dyn crate::store::Wakes>], at_most: Duration) -> Option<usize> {
     match wakes {
-        [one] => one.next(at_most).await,
+        [one] => one.next(at_most).await.then_some(0),
         many => {
             let waits = many.iter_mut().map(|w| w.next(at_most));
-            let (woken, _, _) = futures_util::future::select_all(waits.map(Box::pin)).await;
-            woken
+            let (woken, which, _) = futures_util::future::select_all(waits.map(Box::pin)).await;
+            woken.then_some(which)
         }
     }
 }

@@ -157,7 +157,8 @@ fn enqueue(rows: &mut QueueRows, tenant: &Tenant, new: &NewJob, now: Millis) -> 
     Ok(QueueAnswer::Job(Arc::new(job)))
 }
 
-fn check(new: &NewJob) -> Result<()> {
+/// Checks what can be said of a job by itself.
+pub(crate) fn check(new: &NewJob) -> Result<()> {
     let name = |what: &str, text: &str| {
         let fits = (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
         if fits {

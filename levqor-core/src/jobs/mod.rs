@@ -15,11 +15,14 @@
 //! and wakes up late writes with an old fence and is refused (`jobs.lease_lost`).
 
 mod apply;
+pub mod cron;
 mod journal;
 mod op;
 pub mod retry;
 mod row;
+pub mod schedule;
 
+pub(crate) use apply::check;
 pub use apply::{QueueRows, apply, wants};
 pub use journal::{JournalOp, JournalRow, StepStatus, journal, reopen};
 pub use op::{Beat, Capture, Ended, Finish, Lease, LeaseState, NewJob, QueueAnswer, QueueOp};

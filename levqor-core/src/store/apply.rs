@@ -2,6 +2,7 @@ use super::{Answer, Batch, IdemRow, Key, Op, Receipt, Rows, topic};
 use crate::claims;
 use crate::credits::{self, LedgerOp, Overage};
 use crate::error::{Error, ErrorKind, Result};
+use crate::jobs::schedule::{self, Launch, ScheduleOp};
 use crate::jobs::{self, Capture, Ended, JobState, QueueAnswer, QueueOp};
 use crate::limits;
 use crate::records;
@@ -113,6 +114,7 @@ pub fn wants(rows: &mut Rows, batch: &Batch) {
         match op {
             Op::Ledger(op) => credits::wants(&mut rows.ledger, &batch.tenant, op),
             Op::Queue(op) => jobs::wants(&mut rows.jobs, op, batch.now),
+            Op::Schedule(op) => schedule::wants(&mut rows.schedules, &batch.tenant, op, batch.now),
             Op::Journal(op) => {
                 rows.jobs.want((op.job.clone(),));
                 op.rows
@@ -176,6 +178,17 @@ fn one(rows: &mut Rows, batch: &Batch, op: &Op, stripe: u16, wakes: &mut Vec<Str
             wake_for(op, &answer, wakes);
             Answer::Queue(answer)
         }
+        Op::Schedule(op) => {
+            let mut launches = Vec::new();
+            let (tenant, now) = (&batch.tenant, batch.now);
+            let mut answer = schedule::apply(&mut rows.schedules, &mut rows.jobs, tenant, op, now, &mut launches)?;
+            launch_all(rows, batch, &launches, stripe, wakes)?;
+            schedule::refresh(&rows.schedules, &mut answer);
+            if answer.changed && !matches!(op, ScheduleOp::Fire(_)) {
+                wakes.push(topic::SCHEDULES.to_owned());
+            }
+            Answer::Schedule(answer)
+        }
         Op::Journal(op) => {
             jobs::journal(&mut rows.jobs, &mut rows.journal, op)?;
             wakes.push(topic::job(&op.job));
@@ -186,6 +199,41 @@ fn one(rows: &mut Rows, batch: &Batch, op: &Op, stripe: u16, wakes: &mut Vec<Str
         Op::Limit(op) => Answer::Limit(limits::apply_op(&mut rows.limits, &batch.tenant, op, batch.now)?),
         Op::Claim(op) => Answer::Claim(claims::apply(&mut rows.claims, &batch.tenant, op, batch.now)?),
     })
+}
+
+/// Pays for and enqueues the jobs of ticks. One that is refused is noted as such and harms no other.
+fn launch_all(rows: &mut Rows, batch: &Batch, launches: &[Launch], stripe: u16, wakes: &mut Vec<String>) -> Step<()> {
+    let mut missing = false;
+    for launch in launches {
+        let mark = rows.mark();
+        match launch_one(rows, batch, launch, stripe, wakes) {
+            Err(Stop::Missing) => missing = true,
+            Err(Stop::Refused(_)) if missing => {}
+            Err(Stop::Refused(e)) if !launch.strict => {
+                rows.rollback(&mark);
+                schedule::refused(&mut rows.schedules, &batch.tenant, launch, &e)?;
+            }
+            other => other?,
+        }
+    }
+    if missing { Err(Stop::Missing) } else { Ok(()) }
+}
+
+fn launch_one(rows: &mut Rows, batch: &Batch, launch: &Launch, stripe: u16, wakes: &mut Vec<String>) -> Step<()> {
+    let job = &launch.task.job;
+    if let (Some(hold), Some(amount), Some(owner)) = (&job.hold, launch.task.held, &job.account) {
+        let op = LedgerOp::Hold {
+            hold: hold.clone(),
+            owner: owner.clone(),
+            amount,
+            expires_at: None,
+        };
+        credits::apply(&mut rows.ledger, &batch.tenant, &op, batch.now, stripe)?;
+    }
+    let op = QueueOp::Enqueue(Box::new(job.clone()));
+    let answer = jobs::apply(&mut rows.jobs, &batch.tenant, &op, batch.now, &mut Vec::new())?;
+    wake_for(&op, &answer, wakes);
+    Ok(())
 }
 
 fn wake_for(op: &QueueOp, answer: &QueueAnswer, wakes: &mut Vec<String>) {

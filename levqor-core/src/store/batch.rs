@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::claims::{Claim, ClaimOp};
 use crate::credits::{LedgerAnswer, LedgerOp};
+use crate::jobs::schedule::{ScheduleAnswer, ScheduleOp};
 use crate::jobs::{JournalOp, QueueAnswer, QueueOp};
 use crate::limits::{Decision, LimitOp};
 use crate::records::{Record, RecordOp};
@@ -67,6 +68,8 @@ pub enum Op {
     Ledger(LedgerOp),
     /// Jobs.
     Queue(QueueOp),
+    /// Schedules.
+    Schedule(ScheduleOp),
     /// Steps of a run.
     Journal(JournalOp),
     /// Documents.
@@ -91,6 +94,7 @@ macro_rules! from {
 from!(
     Ledger(LedgerOp),
     Queue(QueueOp),
+    Schedule(ScheduleOp),
     Journal(JournalOp),
     Record(RecordOp),
     Usage(NewUsage),
@@ -106,6 +110,8 @@ pub enum Answer {
     Ledger(LedgerAnswer),
     /// Of [`Op::Queue`].
     Queue(QueueAnswer),
+    /// Of [`Op::Schedule`].
+    Schedule(ScheduleAnswer),
     /// Of [`Op::Record`]: the record as it is now.
     Record(Option<Arc<Record>>),
     /// Of [`Op::Usage`]: whether the event is new.

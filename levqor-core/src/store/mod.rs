@@ -1,4 +1,4 @@
-//! The store port: one commit over ledger, queue, journal, records and usage.
+//! The store port: one commit over ledger, queue, schedules, journal, records and usage.
 //!
 //! A [`Batch`] is an ordered list of operations from every durable domain, all or nothing, with one
 //! idempotency key. [`apply()`] is the whole meaning of a batch, a pure function over [`Rows`]; a store
@@ -13,7 +13,7 @@ mod rows;
 pub use apply::{apply, exists, wants};
 pub use batch::{Answer, Batch, IdemRow, Key, Op, Receipt};
 pub use group::{Grouped, run};
-pub use reads::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, RecordRead};
+pub use reads::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, RecordRead, ScheduleRead};
 pub use rows::{DDL, Rows};
 
 use std::time::Duration;
@@ -53,6 +53,9 @@ pub trait Wakes: Send {
 /// The names of wake-ups.
 pub mod topic {
     use crate::types::JobId;
+
+    /// A schedule was made or changed: its next tick may be nearer than was known.
+    pub const SCHEDULES: &str = "s";
 
     /// A job became ready in a queue.
     pub fn queue(name: &str) -> String {

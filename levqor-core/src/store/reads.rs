@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use crate::credits::{Account, Entry, LedgerRows};
 use crate::error::Result;
+use crate::jobs::schedule::{ScheduleRow, Tick};
 use crate::jobs::{Job, JobState, JournalRow};
 use crate::records::Record;
 use crate::types::{JobId, Millis, Tenant};
@@ -15,6 +16,8 @@ pub struct Reads {
     pub ledger: Arc<dyn LedgerRead>,
     /// Jobs.
     pub queue: Arc<dyn QueueRead>,
+    /// Schedules.
+    pub schedules: Arc<dyn ScheduleRead>,
     /// Steps of runs.
     pub journal: Arc<dyn JournalRead>,
     /// Documents.
@@ -83,6 +86,22 @@ pub trait QueueRead: Send + Sync + 'static {
 
     /// How many jobs stand in each queue and state, live and dead ones; done ones are not counted.
     async fn counts(&self, tenant: &Tenant) -> Result<Vec<(String, JobState, u64)>>;
+}
+
+/// Reads schedules.
+#[async_trait]
+pub trait ScheduleRead: Send + Sync + 'static {
+    /// A schedule by its name.
+    async fn schedule(&self, tenant: &Tenant, id: &str) -> Result<Option<Arc<ScheduleRow>>>;
+
+    /// Schedules, by name.
+    async fn schedules(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<ScheduleRow>>>;
+
+    /// The active schedules of all tenants that are due first, in that order, due or not.
+    async fn due_first(&self, limit: usize) -> Result<Vec<Arc<ScheduleRow>>>;
+
+    /// A schedule's history, newest first: lines with a number less than `before`.
+    async fn ticks(&self, tenant: &Tenant, id: &str, before: i64, limit: usize) -> Result<Vec<Arc<Tick>>>;
 }
 
 /// Reads journals.

@@ -1,6 +1,7 @@
 use super::IdemRow;
 use crate::claims::{self, ClaimRow};
 use crate::credits::{self, LedgerRows};
+use crate::jobs::schedule::ScheduleRows;
 use crate::jobs::{self, JournalRow, QueueRows};
 use crate::limits::{self, LimitRow};
 use crate::records::{self, Record};
@@ -13,6 +14,8 @@ pub struct Rows {
     pub idem: Table<IdemRow>,
     /// Credits.
     pub ledger: LedgerRows,
+    /// Schedules.
+    pub schedules: ScheduleRows,
     /// Jobs.
     pub jobs: QueueRows,
     /// Steps of runs.
@@ -35,6 +38,14 @@ macro_rules! each_table {
         let r = $rows;
         {
             let $t = &mut r.idem;
+            $do;
+        }
+        {
+            let $t = &mut r.schedules.all;
+            $do;
+        }
+        {
+            let $t = &mut r.schedules.ticks;
             $do;
         }
         {
@@ -98,6 +109,7 @@ impl Rows {
         Rows {
             idem: Table::complete(),
             ledger: LedgerRows::complete(),
+            schedules: ScheduleRows::complete(),
             jobs: Table::complete(),
             journal: Table::complete(),
             records: Table::complete(),
@@ -112,6 +124,7 @@ impl Rows {
         Rows {
             idem: Table::partial(),
             ledger: LedgerRows::partial(),
+            schedules: ScheduleRows::partial(),
             jobs: Table::partial(),
             journal: Table::partial(),
             records: Table::partial(),

@@ -31,8 +31,17 @@ static SEQUENCE: AtomicU16 = AtomicU16::new(0);
 /// Time-ordered text: 48 bits of milliseconds, 16 of sequence, 64 of randomness, in Crockford's base 32.
 fn time_ordered(prefix: &str, now: Millis) -> String {
     let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
+    written(
+        prefix,
+        now,
+        u128::from(sequence) << 64 | u128::from(u64::from_be_bytes(random_bytes())),
+    )
+}
+
+/// 48 bits of milliseconds and the lowest 80 of `rest`.
+fn written(prefix: &str, now: Millis, rest: u128) -> String {
     let time = u128::from(u64::try_from(now.0).unwrap_or(0) & 0xffff_ffff_ffff);
-    let bits = time << 80 | u128::from(sequence) << 64 | u128::from(u64::from_be_bytes(random_bytes()));
+    let bits = time << 80 | rest & ((1 << 80) - 1);
     let mut text = String::with_capacity(prefix.len() + 27);
     text.push_str(prefix);
     text.push('_');
@@ -120,6 +129,12 @@ impl JobId {
     /// A new id for a run of a pipeline.
     pub fn run(now: Millis) -> Self {
         JobId(time_ordered("run", now))
+    }
+
+    /// The id of a job (or run) that follows from something else: the same time and the same lowest 80 bits make
+    /// the same id.
+    pub(crate) fn derived(run: bool, at: Millis, bits: u128) -> Self {
+        JobId(written(if run { "run" } else { "job" }, at, bits))
     }
 }
 

@@ -12,6 +12,7 @@ mod pipeline;
 mod progress;
 mod receipt;
 mod run;
+mod schedules;
 mod setup;
 mod signals;
 mod worker;
@@ -62,6 +63,8 @@ enum Command {
     Status(run::StatusArgs),
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    #[command(subcommand)]
+    Schedules(schedules::SchedulesCommand),
     #[command(subcommand)]
     Credits(credits::CreditsCommand),
     #[command(subcommand)]
@@ -130,6 +133,7 @@ async fn perform(out: &Out, cli: Cli) -> Result<Exit> {
         Command::Worker(args) => worker::worker(out, global, args).await,
         Command::Status(args) => run::status(out, global, args).await,
         Command::Jobs(command) => jobs::jobs(out, global, command).await,
+        Command::Schedules(command) => schedules::schedules(out, global, command).await,
         Command::Credits(command) => credits::credits(out, global, command).await,
         Command::Limits(command) => limits::limits(out, global, command).await,
         Command::Pipeline(command) => pipeline::pipeline(out, global, command).await,

@@ -13,7 +13,7 @@ use crate::out::{Exit, Out, json_of, list};
 use crate::setup::{Connections, Global, open};
 use crate::signals::Signals;
 
-/// Take jobs and do them, until told to stop
+/// Take jobs and do them, and fire schedules, until told to stop
 ///
 /// SIGTERM or SIGINT: takes nothing more, lets what runs end within the grace, gives the rest back for another
 /// worker, and ends with 0. A second signal ends at once; what ran is taken up by another worker when its lease has
@@ -35,6 +35,9 @@ pub(crate) struct WorkerArgs {
     /// How long running jobs may go on after the signal
     #[arg(long, default_value = "10s", value_parser = parse_duration, value_name = "SPAN")]
     grace: Millis,
+    /// Leave schedules to other workers
+    #[arg(long)]
+    no_schedules: bool,
     #[command(flatten)]
     connections: Connections,
 }
@@ -52,7 +55,8 @@ pub(crate) async fn worker(out: &Out, global: &Global, args: WorkerArgs) -> Resu
         .queues(args.queues.iter().map(String::as_str))
         .concurrency(usize::from(args.concurrency))
         .lease(args.lease)
-        .grace(args.grace.to_duration());
+        .grace(args.grace.to_duration())
+        .schedules(!args.no_schedules);
     let log = tokio::spawn(tell(Out::new(out.json), engine.events()));
     let info = engine.backend().store.info();
     out.note(&format!(

@@ -6,10 +6,12 @@ use async_trait::async_trait;
 use crate::backend::Hub;
 use crate::credits::{Account, Entry, LedgerRows};
 use crate::error::{Error, Result};
+use crate::jobs::schedule::{ScheduleRow, ScheduleState, Tick};
 use crate::jobs::{Job, JobState, JournalRow};
 use crate::records::Record;
 use crate::store::{
-    Batch, JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, Receipt, RecordRead, Rows, Store, StoreInfo, Wakes, apply,
+    Batch, JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, Receipt, RecordRead, Rows, ScheduleRead, Store, StoreInfo,
+    Wakes, apply,
 };
 use crate::table::Stop;
 use crate::types::{JobId, Millis, Tenant};
@@ -65,6 +67,7 @@ impl Store for MemoryStore {
         Reads {
             ledger: me.clone(),
             queue: me.clone(),
+            schedules: me.clone(),
             journal: me.clone(),
             records: me,
         }
@@ -184,6 +187,44 @@ impl QueueRead for MemoryStore {
             }
         }
         Ok(counts.into_iter().map(|((queue, state), n)| (queue, state, n)).collect())
+    }
+}
+
+#[async_trait]
+impl ScheduleRead for MemoryStore {
+    async fn schedule(&self, tenant: &Tenant, id: &str) -> Result<Option<Arc<ScheduleRow>>> {
+        Ok(self.lock().schedules.all.peek(&(tenant.clone(), id.into())).cloned())
+    }
+
+    async fn schedules(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<ScheduleRow>>> {
+        let rows = self.lock();
+        let mut found: Vec<_> = rows.schedules.all.iter().filter(|s| s.tenant == *tenant).cloned().collect();
+        found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        Ok(behind(found, page, |s| &s.id))
+    }
+
+    async fn due_first(&self, limit: usize) -> Result<Vec<Arc<ScheduleRow>>> {
+        let rows = self.lock();
+        let active = rows.schedules.all.iter().filter(|s| s.state == ScheduleState::Active);
+        let mut found: Vec<_> = active.cloned().collect();
+        found.sort_unstable_by(|a, b| (a.due_at, &a.tenant, &a.id).cmp(&(b.due_at, &b.tenant, &b.id)));
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn ticks(&self, tenant: &Tenant, id: &str, before: i64, limit: usize) -> Result<Vec<Arc<Tick>>> {
+        let rows = self.lock();
+        let group = (tenant.clone(), Arc::from(id));
+        let mut found: Vec<_> = rows
+            .schedules
+            .ticks
+            .peek_group(&group)
+            .filter(|t| t.seq < before)
+            .cloned()
+            .collect();
+        found.sort_unstable_by_key(|t| std::cmp::Reverse(t.seq));
+        found.truncate(limit);
+        Ok(found)
     }
 }
 

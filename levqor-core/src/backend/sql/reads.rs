@@ -9,9 +9,10 @@ use super::store::Inner;
 use super::text::TableSql;
 use crate::credits::{Account, Entry, Grant, Hold, LedgerRows, Slice, Txn};
 use crate::error::Result;
+use crate::jobs::schedule::{ScheduleRow, Tick};
 use crate::jobs::{Job, JobState, JournalRow};
 use crate::records::Record;
-use crate::store::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, RecordRead};
+use crate::store::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, RecordRead, ScheduleRead};
 use crate::table::{Cell, Kind, Row};
 use crate::types::{JobId, Millis, Tenant};
 
@@ -184,6 +185,32 @@ impl QueueRead for SqlReads {
             _ => None,
         });
         Ok(counts.collect())
+    }
+}
+
+#[async_trait]
+impl ScheduleRead for SqlReads {
+    async fn schedule(&self, tenant: &Tenant, id: &str) -> Result<Option<Arc<ScheduleRow>>> {
+        let tail = "WHERE t.tenant = $1 AND t.id = $2";
+        self.one(tail, vec![text(tenant.as_str()), text(id)]).await
+    }
+
+    async fn schedules(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<ScheduleRow>>> {
+        let tail = "WHERE t.tenant = $1 AND t.id > $2 ORDER BY t.id LIMIT $3";
+        let after = page.after.as_deref().unwrap_or("");
+        self.pick(tail, vec![text(tenant.as_str()), text(after), limit(page.limit)])
+            .await
+    }
+
+    async fn due_first(&self, n: usize) -> Result<Vec<Arc<ScheduleRow>>> {
+        let tail = "WHERE t.state = 'active' ORDER BY t.due_at, t.tenant, t.id LIMIT $1";
+        self.pick(tail, vec![limit(n)]).await
+    }
+
+    async fn ticks(&self, tenant: &Tenant, id: &str, before: i64, n: usize) -> Result<Vec<Arc<Tick>>> {
+        let tail = "WHERE t.tenant = $1 AND t.schedule = $2 AND t.seq < $3 ORDER BY t.seq DESC LIMIT $4";
+        self.pick(tail, vec![text(tenant.as_str()), text(id), Arg::Int(before), limit(n)])
+            .await
     }
 }
 

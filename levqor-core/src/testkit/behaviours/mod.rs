@@ -12,6 +12,7 @@ pub mod journal;
 pub mod leases;
 pub mod reads;
 pub mod records;
+pub mod schedules;
 pub mod values;
 pub mod wakes;
 
@@ -66,6 +67,18 @@ macro_rules! conformance {
             reads::jobs_are_filtered_and_counted,
             reads::a_page_goes_on_behind_what_has_changed,
             reads::entries_accounts_and_records_come_in_order,
+            schedules::a_tick_is_fired_once_however_many_try,
+            schedules::declaring_a_schedule_again_changes_nothing,
+            schedules::what_never_fires_is_refused,
+            schedules::a_paused_schedule_does_not_fire,
+            schedules::a_deleted_schedule_is_gone,
+            schedules::ticks_that_overlap_are_dropped_wait_or_are_started,
+            schedules::missed_ticks_are_told,
+            schedules::history_is_bounded,
+            schedules::a_tick_that_cannot_be_paid_is_told_and_holds_nobody_up,
+            schedules::a_backfill_starts_no_tick_twice,
+            schedules::a_schedule_is_started_by_hand,
+            schedules::schedules_are_read_in_order,
             values::strange_texts_come_back_or_are_refused,
             values::long_texts_come_back,
             values::a_bad_value_harms_no_other_batch,
