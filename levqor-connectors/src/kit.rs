@@ -5,9 +5,9 @@ use levqor_core::error::{Error, ErrorKind, Result};
 use levqor_core::types::{Millis, parse_duration};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use url::Url;
 
 /// The JSON Schema (2020-12, without references) of a type.
 pub(crate) fn schema<T: JsonSchema>() -> Value {
@@ -69,6 +69,26 @@ pub(crate) fn text<'a>(connection: &'a Connection, field: &str) -> Result<Option
             "the setting must be a text that is not empty",
         )),
     }
+}
+
+/// A setting that is an address, ending in a slash.
+pub(crate) fn base_url(connection: &Connection, field: &str) -> Result<Option<Url>> {
+    let Some(base) = text(connection, field)? else {
+        return Ok(None);
+    };
+    let bad = |message: &str| setting_error(connection, field, message);
+    let mut url = Url::parse(base).map_err(|_| bad("the address cannot be read"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(bad("the address is not an absolute http or https URL"));
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("the address must have no query, fragment, user or password"));
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(Some(url))
 }
 
 /// A yes-or-no setting; no if it is missing.

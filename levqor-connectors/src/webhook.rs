@@ -82,6 +82,7 @@ impl Webhook {
                 description: "Signed messages to other systems.".into(),
                 docs: Some("https://www.standardwebhooks.com".into()),
                 auth: vec![AuthKind::Signature],
+                settings: vec![],
                 budgets: vec![],
                 actions: vec![send],
             },

@@ -12,7 +12,7 @@
 //!
 //! The server is the host's own configuration, so it may lie inside; nothing in a step's input can change it.
 
-mod compose;
+pub(crate) mod compose;
 mod smtp;
 
 use async_trait::async_trait;
@@ -59,6 +59,7 @@ impl Email {
                 description: "Mails over SMTP.".into(),
                 docs: Some("https://www.rfc-editor.org/rfc/rfc5321".into()),
                 auth: vec![AuthKind::Basic],
+                settings: vec![],
                 budgets: vec![],
                 actions: vec![send],
             },
