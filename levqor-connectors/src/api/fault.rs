@@ -131,7 +131,9 @@ const REQUEST_IDS: [&str; 8] = [
 ];
 
 /// The error of an answer; `None` if it is a success.
-pub(crate) fn fault(session: &Session<'_>, answer: &Response) -> Option<Error> {
+///
+/// `safe`: the request changes nothing, whatever its action does.
+pub(crate) fn fault(session: &Session<'_>, safe: bool, answer: &Response) -> Option<Error> {
     let faults = &session.vendor().faults;
     let good = (200..300).contains(&answer.status);
     if good && faults.ok.is_empty() {
@@ -141,10 +143,10 @@ pub(crate) fn fault(session: &Session<'_>, answer: &Response) -> Option<Error> {
     if good && body.pointer(faults.ok) != Some(&Value::Bool(false)) {
         return None;
     }
-    Some(error(session, answer, &body, good))
+    Some(error(session, safe || session.safe(), answer, &body, good))
 }
 
-fn error(session: &Session<'_>, answer: &Response, body: &Value, good: bool) -> Error {
+fn error(session: &Session<'_>, safe: bool, answer: &Response, body: &Value, good: bool) -> Error {
     let faults = &session.vendor().faults;
     let codes = codes(faults, body);
     let asked = wait(faults, answer, body, session.cx.clock.now());
@@ -175,7 +177,7 @@ fn error(session: &Session<'_>, answer: &Response, body: &Value, good: bool) -> 
     let status = answer.status;
     let message = format!("{} was answered with {status}{colon}{words}", session.what());
     let effect = match class {
-        _ if session.safe() => Effect::None,
+        _ if safe => Effect::None,
         Class::Unavailable | Class::Timeout if good => Effect::Unknown,
         _ if good => Effect::None,
         Class::RateLimited | Class::Quota => Effect::None,

@@ -40,6 +40,11 @@ impl Ask {
         }
     }
 
+    /// Whether it changes nothing by nature.
+    pub(crate) fn safe(&self) -> bool {
+        matches!(self.method, "GET" | "HEAD")
+    }
+
     pub(crate) fn header(&mut self, name: &str, value: &str) {
         self.headers.push((name.into(), value.into()));
     }

@@ -139,7 +139,7 @@ impl<'a> Session<'a> {
                 sign(self, &ask, &path, &mut headers)?;
             }
             let answer = self.transmit(&ask, path, headers, reach).await?;
-            let error = match fault(self, &answer) {
+            let error = match fault(self, ask.safe(), &answer) {
                 None => return Ok(self.reply(answer)),
                 Some(error) => error,
             };
@@ -172,7 +172,7 @@ impl<'a> Session<'a> {
         };
         let headers = ask.headers.clone();
         let answer = self.transmit(&ask, url.into(), headers, reach).await?;
-        match fault(self, &answer) {
+        match fault(self, ask.safe(), &answer) {
             None => Ok(self.reply(answer)),
             Some(error) => Err(error),
         }
