@@ -22,7 +22,7 @@ const FEATURE_PLACES: &[&str] = &[
     "src/bin/levqor/setup.rs",
 ];
 /// How often, over all of them.
-const MAX_FEATURE_CFGS: usize = 40;
+const MAX_FEATURE_CFGS: usize = 70;
 
 /// The crates whose code runs in somebody else's process.
 fn library_files() -> Vec<File> {

@@ -84,21 +84,28 @@ input! {
     }
 
     #[serde(rename_all = "camelCase")]
-    UpdateIssue {
+    UpdateIssues {
         /// The organisation's name in addresses, or its id.
         organization: String,
-        /// The issue's id.
-        issue_id: String,
+        /// The project's name in addresses, or its id.
+        project: String,
+        /// The issues' ids.
+        #[schemars(length(min = 1, max = 1000))]
+        id: Vec<u64>,
         /// `resolved`, `unresolved`, `ignored` or `resolvedInNextRelease`.
         status: Option<String>,
         /// With `resolved`: `inRelease` and the like.
         status_details: Option<Object>,
-        /// Who is to do it: `user:1`, `team:2` or a name.
+        /// Who is to do it: a user's name, `user:1` or `team:2`.
         assigned_to: Option<String>,
         /// Seen by the token's owner.
         has_seen: Option<bool>,
         /// Marked by the token's owner.
         is_bookmarked: Option<bool>,
+        /// Everybody may see them.
+        is_public: Option<bool>,
+        /// Makes one issue of them.
+        merge: Option<bool>,
     }
 
     ListProjects {
@@ -152,6 +159,16 @@ output! {
         next: Option<String>,
     }
 
+    #[serde(rename_all = "camelCase")]
+    Updated {
+        /// What they are now.
+        status: Option<String>,
+        /// More about that.
+        status_details: Option<Object>,
+        /// Who is to do it.
+        assigned_to: Option<Value>,
+    }
+
     Project {
         /// The project's id.
         id: String,
@@ -189,10 +206,17 @@ pub(crate) fn connector() -> Api {
                 .get("api/0/organizations/{organization}/issues/")
                 .pages(LIST)
                 .scopes(&["event:read"]),
-            call::<UpdateIssue, Issue>("update_issue", "Change an issue", "Resolves, assigns or reopens an issue.")
-                .put("api/0/organizations/{organization}/issues/{issueId}/")
-                .scopes(&["event:write"]),
-            call::<ListProjects, Projects>("list_projects", "List projects", "Lists an organisation's projects.")
+            call::<UpdateIssues, Updated>("update_issues", "Change issues", "Resolves, assigns or reopens issues of a project.")
+            .put("api/0/projects/{organization}/{project}/issues/")
+            .query(&["id"])
+            .then(|body| {
+                // 204: no issue was found.
+                if body.is_null() {
+                    *body = json!({});
+                }
+            })
+            .scopes(&["event:write"]),
+        call::<ListProjects, Projects>("list_projects", "List projects", "Lists an organisation's projects.")
                 .get("api/0/organizations/{organization}/projects/")
                 .pages(LIST)
                 .scopes(&["org:read"]),

@@ -125,7 +125,7 @@ output! {
         /// The contacts, at most 50.
         result: Vec<Object>,
         /// How many there are.
-        contact_count: Option<u64>,
+        contact_count: Option<serde_json::Number>,
     }
 
     Found {

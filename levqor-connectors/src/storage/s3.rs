@@ -1,7 +1,7 @@
 //! S3 and what speaks like it at another `base_url`: MinIO, R2, B2, Ceph, Garage.
 //! <https://docs.aws.amazon.com/AmazonS3/latest/API/>
 
-use levqor_core::error::{Error, ErrorKind, Result};
+use levqor_core::error::{Effect, Error, ErrorKind, Result};
 use levqor_core::types::Millis;
 use serde_json::{Value, json};
 use url::Url;
@@ -463,10 +463,11 @@ async fn copy(session: &Session<'_>, mut fields: Object) -> Result<Value> {
     if let Some(result) = document.get("CopyObjectResult") {
         return Ok(json!({"etag": result.get("ETag"), "last_modified": result.get("LastModified")}));
     }
-    let said = document
-        .pointer("/Error/Message")
-        .and_then(Value::as_str)
-        .unwrap_or("no result");
+    let Some(said) = document.pointer("/Error/Message").and_then(Value::as_str) else {
+        let message = format!("{} was answered with what is no result", session.what());
+        let e = Error::new(ErrorKind::Corrupt, "connector.unexpected_answer", message);
+        return Err(e.effect_is(Effect::Done));
+    };
     let message = format!("{} failed while S3 copied: {}", session.what(), crate::kit::shown(said, 200));
     Err(Error::new(ErrorKind::Unavailable, "connector.unavailable", message))
 }

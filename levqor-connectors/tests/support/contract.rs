@@ -12,6 +12,7 @@ use levqor_core::connector::{Connection, Connector, Cx};
 use levqor_core::error::Error;
 use levqor_core::jobs::retry::RetryPolicy;
 use levqor_core::layers::{StackOptions, stack};
+use levqor_core::transport::HttpTransport;
 use levqor_core::types::Millis;
 use serde_json::{Map, Value, json};
 
@@ -47,10 +48,21 @@ pub fn all() -> Vec<Cases> {
         .collect()
 }
 
-/// A connector of this build with all layers.
+thread_local! {
+    // Each test has a thread and a runtime of its own; both of these take a while to make.
+    static NETWORK: Arc<HttpTransport> = transport(&["127.0.0.1".into()]);
+    static CONNECTORS: Vec<Arc<dyn Connector>> = levqor_connectors::all();
+}
+
+/// A connector of this build with all layers, and budgets and circuits of its own.
 pub fn connector(name: &str) -> Arc<dyn Connector> {
-    let found = levqor_connectors::all().into_iter().find(|c| c.manifest().name == name);
+    let found = CONNECTORS.with(|all| all.iter().find(|c| c.manifest().name == name).cloned());
     stack(found.unwrap(), &StackOptions::default())
+}
+
+/// This test's network.
+pub fn network() -> Arc<HttpTransport> {
+    NETWORK.with(Arc::clone)
 }
 
 /// Puts the server's address in.
@@ -78,7 +90,7 @@ pub fn cx(connection: &Value, base: &str) -> Cx {
     if values.get("base_url").is_none() {
         values["base_url"] = base.into();
     }
-    let mut cx = Cx::direct(transport(&["127.0.0.1".into()]), Arc::new(ManualClock::at(NOW)));
+    let mut cx = Cx::direct(network(), Arc::new(ManualClock::at(NOW)));
     cx.idempotency_key = "step-key-1".into();
     cx.timeout = Millis::secs(10);
     cx.max_sleep = Millis(900);

@@ -137,6 +137,29 @@ impl Raw {
     }
 }
 
+/// A server that accepts and never answers. Counts connections.
+pub struct Silent {
+    pub address: SocketAddr,
+    pub accepts: Arc<AtomicUsize>,
+}
+
+impl Silent {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepts: Arc<AtomicUsize> = Arc::default();
+        let count = Arc::clone(&accepts);
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                open.push(socket);
+            }
+        });
+        Silent { address, accepts }
+    }
+}
+
 pub fn transport(allow: &[String]) -> Arc<HttpTransport> {
     let options = HttpOptions {
         allow: allow.to_vec(),
