@@ -34,7 +34,9 @@ async fn happened(cases: &Cases, case: &Value) -> Value {
     base.set(server.url("")).unwrap();
     let cx = cx(&cases.connection, &server.url(""));
     let input = support::contract::at(&case["input"], &server.url(""));
-    let result = connector(&cases.connector).call(&cx, case["action"].as_str().unwrap(), &input).await;
+    let result = connector(&cases.connector)
+        .call(&cx, case["action"].as_str().unwrap(), &input)
+        .await;
     let mut out = json!({});
     match result {
         Ok(output) => {
@@ -99,7 +101,12 @@ fn every_action_has_a_case_that_works() {
             .filter(|c| c.get("output").is_some())
             .map(|c| c["action"].as_str().unwrap().to_owned())
             .collect();
-        missing.extend(m.actions.iter().filter(|a| !works.contains(&a.name)).map(|a| format!("{}.{}", m.name, a.name)));
+        missing.extend(
+            m.actions
+                .iter()
+                .filter(|a| !works.contains(&a.name))
+                .map(|a| format!("{}.{}", m.name, a.name)),
+        );
     }
     assert!(missing.is_empty(), "without a case: {missing:?}");
 }
@@ -149,15 +156,79 @@ async fn every_action_fails_as_it_should() {
         wait,
     };
     let faults = [
-        fault("429", json!({"status": 429, "headers": {"retry-after": "7"}}), "rate_limited", "connector.rate_limited", false, "none", Some(7_000)),
-        fault("500", json!({"status": 500}), "unavailable", "connector.unavailable", true, "unknown", None),
-        fault("503", json!({"status": 503, "text": "<html>busy</html>"}), "unavailable", "connector.unavailable", true, "unknown", None),
-        fault("504", json!({"status": 504}), "timeout", "connector.upstream_timeout", true, "unknown", None),
-        fault("400", json!({"status": 400, "json": {"message": "no"}}), "invalid", "connector.rejected", false, "none", None),
+        fault(
+            "429",
+            json!({"status": 429, "headers": {"retry-after": "7"}}),
+            "rate_limited",
+            "connector.rate_limited",
+            false,
+            "none",
+            Some(7_000),
+        ),
+        fault(
+            "500",
+            json!({"status": 500}),
+            "unavailable",
+            "connector.unavailable",
+            true,
+            "unknown",
+            None,
+        ),
+        fault(
+            "503",
+            json!({"status": 503, "text": "<html>busy</html>"}),
+            "unavailable",
+            "connector.unavailable",
+            true,
+            "unknown",
+            None,
+        ),
+        fault(
+            "504",
+            json!({"status": 504}),
+            "timeout",
+            "connector.upstream_timeout",
+            true,
+            "unknown",
+            None,
+        ),
+        fault(
+            "400",
+            json!({"status": 400, "json": {"message": "no"}}),
+            "invalid",
+            "connector.rejected",
+            false,
+            "none",
+            None,
+        ),
         fault("401", json!({"status": 401}), "denied", "auth.invalid", false, "none", None),
-        fault("403", json!({"status": 403}), "denied", "auth.permission", false, "none", None),
-        fault("404", json!({"status": 404}), "not_found", "connector.not_found", false, "none", None),
-        fault("410", json!({"status": 410}), "not_found", "connector.not_found", false, "none", None),
+        fault(
+            "403",
+            json!({"status": 403}),
+            "denied",
+            "auth.permission",
+            false,
+            "none",
+            None,
+        ),
+        fault(
+            "404",
+            json!({"status": 404}),
+            "not_found",
+            "connector.not_found",
+            false,
+            "none",
+            None,
+        ),
+        fault(
+            "410",
+            json!({"status": 410}),
+            "not_found",
+            "connector.not_found",
+            false,
+            "none",
+            None,
+        ),
     ];
     let mut count = 0;
     for (cases, case) in working() {
@@ -178,7 +249,11 @@ async fn every_action_fails_as_it_should() {
             assert_eq!(json!(e.effect()), json!(effect), "{title}");
             let again = fault.retries && (effect == "none" || c.repeatable(&cx, action, &input));
             let attempts = if again { 3 } else { 1 };
-            assert_eq!((server.calls(), e.details()["attempts"].as_u64()), (attempts, Some(attempts as u64)), "{title}");
+            assert_eq!(
+                (server.calls(), e.details()["attempts"].as_u64()),
+                (attempts, Some(attempts as u64)),
+                "{title}"
+            );
             if let Some(wait) = fault.wait {
                 assert_eq!(e.retry_after().map(|w| w.0), Some(wait), "{title}");
             }
@@ -218,13 +293,20 @@ async fn answers_that_break_off_never_come_or_make_no_sense() {
         if first != "HEAD" {
             let e = c.call(&cx, action, &input).await.unwrap_err();
             let (effect, attempts) = lost(&c, action, &cx, &input, first);
-            assert_eq!((e.kind().name(), e.code(), e.effect()), ("unavailable", "http.body_cut", effect), "{title}: {e:?}");
+            assert_eq!(
+                (e.kind().name(), e.code(), e.effect()),
+                ("unavailable", "http.body_cut", effect),
+                "{title}: {e:?}"
+            );
             assert_eq!(e.details()["attempts"].as_u64(), Some(attempts), "{title}: {e:?}");
             cut += 1;
         }
 
         let server = Server::start(|_, _| answer(200, &[("content-type", "application/json")], "{\"a\": tr")).await;
-        let (c, cx) = (connector(&cases.connector), support::contract::cx(&cases.connection, &server.url("")));
+        let (c, cx) = (
+            connector(&cases.connector),
+            support::contract::cx(&cases.connection, &server.url("")),
+        );
         let input = support::contract::at(&case["input"], &server.url(""));
         let output = &c.manifest().action(action).unwrap().output["properties"];
         let takes_anything = output.get("status").is_some_and(|s| s["type"] == "integer") || output.get("base64").is_some();
@@ -232,7 +314,10 @@ async fn answers_that_break_off_never_come_or_make_no_sense() {
             Ok(_) => assert!(takes_anything, "{title} takes nonsense for an answer"),
             Err(e) => {
                 assert_eq!((e.kind().name(), server.calls()), ("corrupt", 1), "{title}: {e:?}");
-                assert!(["connector.invalid_answer", "connector.unexpected_answer"].contains(&e.code()), "{title}: {e:?}");
+                assert!(
+                    ["connector.invalid_answer", "connector.unexpected_answer"].contains(&e.code()),
+                    "{title}: {e:?}"
+                );
                 nonsense += 1;
             }
         }
@@ -260,9 +345,15 @@ async fn answers_that_break_off_never_come_or_make_no_sense() {
 /// Where a stand-in that judges by the vendors' own descriptions has each connector.
 fn judges() -> Option<(String, Vec<(&'static str, &'static str)>)> {
     let url = std::env::var("LEVQOR_CONTRACTS_URL").ok()?;
-    let same = ["slack", "gmail", "notion", "resend", "telegram", "stripe", "openai", "sentry", "github", "twilio", "sendgrid"];
+    let same = [
+        "slack", "gmail", "notion", "resend", "telegram", "stripe", "openai", "sentry", "github", "twilio", "sendgrid",
+    ];
     let mut all: Vec<(&str, &str)> = same.map(|name| (name, name)).to_vec();
-    all.extend([("google_sheets", "sheets"), ("google_drive", "drive"), ("google_calendar", "calendar")]);
+    all.extend([
+        ("google_sheets", "sheets"),
+        ("google_drive", "drive"),
+        ("google_calendar", "calendar"),
+    ]);
     Some((url.trim_end_matches('/').to_owned(), all))
 }
 
@@ -289,7 +380,11 @@ fn before_the_judge(url: &str, service: &str, connection: &Value) -> Cx {
     }
     if let Some(dsn) = settings.get_mut("dsn") {
         let host = url.split_once("://").unwrap().1;
-        *dsn = dsn.as_str().unwrap().replace("{host}", &format!("{host}/sentry_ingest")).into();
+        *dsn = dsn
+            .as_str()
+            .unwrap()
+            .replace("{host}", &format!("{host}/sentry_ingest"))
+            .into();
     }
     cx(&connection, &format!("{url}/{service}"))
 }
@@ -333,7 +428,10 @@ async fn requests_stand_before_the_vendors_own_descriptions() {
             for request in seen.as_array().unwrap() {
                 requests += 1;
                 if request["errors"] != json!([]) {
-                    said.push(format!("{}.{action}: {} {}: {}", cases.connector, request["method"], request["path"], request["errors"]));
+                    said.push(format!(
+                        "{}.{action}: {} {}: {}",
+                        cases.connector, request["method"], request["path"], request["errors"]
+                    ));
                 }
             }
             match (result, scripted) {
@@ -344,7 +442,10 @@ async fn requests_stand_before_the_vendors_own_descriptions() {
             }
         }
     }
-    println!("vendors' descriptions: {actions} actions, {requests} requests judged, {} objections; {decoded} samples read", said.len());
+    println!(
+        "vendors' descriptions: {actions} actions, {requests} requests judged, {} objections; {decoded} samples read",
+        said.len()
+    );
     assert!(said.is_empty(), "{}", said.join("\n"));
     assert!(actions >= 85, "only {actions}");
 }
@@ -362,13 +463,25 @@ async fn faults_that_a_stand_in_injects_end_as_they_should() {
         response
     };
     let faults = [
-        ("429", many(json!({"status": 429, "headers": {"Retry-After": "1"}, "body": {}})), "rate_limited"),
+        (
+            "429",
+            many(json!({"status": 429, "headers": {"Retry-After": "1"}, "body": {}})),
+            "rate_limited",
+        ),
         ("500", many(json!({"status": 500, "body": {}})), "unavailable"),
         ("slow", many(json!({"delay_ms": 900})), "timeout"),
         ("lost", many(json!({"close": true, "effect": true})), "unavailable"),
-        ("cut", many(json!({"truncate": 5, "body": {"a": "long enough"}})), "unavailable"),
+        (
+            "cut",
+            many(json!({"truncate": 5, "body": {"a": "long enough"}})),
+            "unavailable",
+        ),
         ("nonsense", many(json!({"status": 200, "body": "{\"a\": tr"})), "corrupt"),
-        ("expired", many(json!({"status": 401, "body": {"error": "token_expired"}})), "denied"),
+        (
+            "expired",
+            many(json!({"status": 401, "body": {"error": "token_expired"}})),
+            "denied",
+        ),
     ];
     let (mut count, mut right, mut wrong) = (BTreeMap::<&str, u32>::new(), 0, Vec::new());
     for (cases, case) in working() {
@@ -380,7 +493,12 @@ async fn faults_that_a_stand_in_injects_end_as_they_should() {
         for (about, response, kind) in &faults {
             admin(&url, "reset", Some(&json!({}))).await;
             for service in [*service, "twilio_verify", "twilio_lookups", "sentry_ingest"] {
-                admin(&url, "script", Some(&json!({"service": service, "match": "", "responses": [response]}))).await;
+                admin(
+                    &url,
+                    "script",
+                    Some(&json!({"service": service, "match": "", "responses": [response]})),
+                )
+                .await;
             }
             let mut cx = before_the_judge(&url, service, &cases.connection);
             if *about == "slow" {

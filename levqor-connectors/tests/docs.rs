@@ -41,7 +41,13 @@ fn kind(schema: &Value) -> String {
         Value::Array(words) => {
             let words = words.iter().filter_map(Value::as_str).filter(|w| *w != "null");
             let words: Vec<String> = words
-                .map(|w| if w == "array" { format!("list of {}", kind(&schema["items"])) } else { w.to_owned() })
+                .map(|w| {
+                    if w == "array" {
+                        format!("list of {}", kind(&schema["items"]))
+                    } else {
+                        w.to_owned()
+                    }
+                })
                 .collect();
             words.join(" or ")
         }
@@ -51,7 +57,12 @@ fn kind(schema: &Value) -> String {
 }
 
 fn fields(out: &mut String, schema: &Value) {
-    let required: Vec<&str> = schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     let Some(properties) = schema["properties"].as_object().filter(|p| !p.is_empty()) else {
         out.push_str("It takes nothing.\n");
         return;
@@ -105,10 +116,24 @@ fn page(manifests: &[&Manifest]) -> String {
     out.push_str("| connector | what | feature | actions |\n|---|---|---|---|\n");
     for m in manifests {
         let n = m.actions.len();
-        writeln!(out, "| [`{0}`](#{0}) | {1} | `{2}` | {n} |", m.name, cell(&m.description), feature(&m.name)).unwrap();
+        writeln!(
+            out,
+            "| [`{0}`](#{0}) | {1} | `{2}` | {n} |",
+            m.name,
+            cell(&m.description),
+            feature(&m.name)
+        )
+        .unwrap();
     }
     for m in manifests {
-        writeln!(out, "\n## {}\n\n{} Documentation: <{}>", m.name, m.description, m.docs.as_deref().unwrap()).unwrap();
+        writeln!(
+            out,
+            "\n## {}\n\n{} Documentation: <{}>",
+            m.name,
+            m.description,
+            m.docs.as_deref().unwrap()
+        )
+        .unwrap();
         if !m.settings.is_empty() {
             out.push_str("\n| setting of the connection | meaning |\n|---|---|\n");
             for s in &m.settings {
@@ -166,5 +191,8 @@ fn the_page_of_connectors_is_the_one_of_the_manifests() {
         std::fs::write(path, &wanted).unwrap();
     }
     let shipped = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(shipped == wanted, "{path} differs from the manifests; run the tests with LEVQOR_BLESS=1");
+    assert!(
+        shipped == wanted,
+        "{path} differs from the manifests; run the tests with LEVQOR_BLESS=1"
+    );
 }

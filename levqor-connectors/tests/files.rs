@@ -19,7 +19,10 @@ struct Place(PathBuf);
 
 impl Place {
     fn new() -> Self {
-        let name = format!("levqor-files-{:032x}", u128::from_be_bytes(levqor_core::types::random_bytes()));
+        let name = format!(
+            "levqor-files-{:032x}",
+            u128::from_be_bytes(levqor_core::types::random_bytes())
+        );
         let folder = std::env::temp_dir().join(name);
         fs::create_dir_all(folder.join("root")).unwrap();
         fs::write(folder.join("secret.txt"), "canary").unwrap();
@@ -52,28 +55,56 @@ impl Drop for Place {
 #[tokio::test]
 async fn files_are_written_read_listed_moved_and_deleted() {
     let p = Place::new();
-    assert_eq!(p.ok("write", json!({"path": "a/b/c.txt", "text": "hi"})).await, json!({"path": "a/b/c.txt", "size": 2}));
+    assert_eq!(
+        p.ok("write", json!({"path": "a/b/c.txt", "text": "hi"})).await,
+        json!({"path": "a/b/c.txt", "size": 2})
+    );
     p.ok("append", json!({"path": "a/b/c.txt", "text": " you"})).await;
-    assert_eq!(p.ok("read", json!({"path": "a/b/c.txt"})).await, json!({"text": "hi you", "base64": null, "size": 6}));
+    assert_eq!(
+        p.ok("read", json!({"path": "a/b/c.txt"})).await,
+        json!({"text": "hi you", "base64": null, "size": 6})
+    );
     p.ok("write", json!({"path": "a/b/c.txt", "base64": "/wA="})).await;
     assert_eq!(p.ok("read", json!({"path": "./a/../a/b/c.txt"})).await["base64"], "/wA=");
-    let e = p.refused("write", json!({"path": "a/b/c.txt", "text": "x", "only_new": true})).await;
+    let e = p
+        .refused("write", json!({"path": "a/b/c.txt", "text": "x", "only_new": true}))
+        .await;
     assert_eq!((e.kind(), e.code()), (ErrorKind::Conflict, "files.exists"));
     p.ok("write", json!({"path": "new.txt", "text": "", "only_new": true})).await;
 
     let names = |v: &Value| -> Vec<String> {
         let entries = v["entries"].as_array().unwrap();
-        entries.iter().map(|e| format!("{} {} {}", e["name"].as_str().unwrap(), e["kind"].as_str().unwrap(), e["size"])).collect()
+        entries
+            .iter()
+            .map(|e| {
+                format!(
+                    "{} {} {}",
+                    e["name"].as_str().unwrap(),
+                    e["kind"].as_str().unwrap(),
+                    e["size"]
+                )
+            })
+            .collect()
     };
     assert_eq!(names(&p.ok("list", json!({})).await), ["a folder null", "new.txt file 0"]);
-    assert_eq!(names(&p.ok("list", json!({"path": "a/b"})).await), ["c.txt file 2"], "nothing is left beside");
+    assert_eq!(
+        names(&p.ok("list", json!({"path": "a/b"})).await),
+        ["c.txt file 2"],
+        "nothing is left beside"
+    );
     p.ok("move", json!({"from": "a/b/c.txt", "to": "d/e.txt"})).await;
     assert!(fs::read(p.root().join("d/e.txt")).is_ok());
     assert_eq!(p.ok("delete", json!({"path": "d/e.txt"})).await, json!({"deleted": true}));
     assert_eq!(p.ok("delete", json!({"path": "d/e.txt"})).await, json!({"deleted": false}));
-    assert_eq!(p.refused("read", json!({"path": "d/e.txt"})).await.kind(), ErrorKind::NotFound);
+    assert_eq!(
+        p.refused("read", json!({"path": "d/e.txt"})).await.kind(),
+        ErrorKind::NotFound
+    );
     assert_eq!(p.refused("read", json!({"path": "d"})).await.code(), "files.wrong_kind");
-    assert_eq!(p.refused("write", json!({"path": "x"})).await.code(), "connector.content_missing");
+    assert_eq!(
+        p.refused("write", json!({"path": "x"})).await.code(),
+        "connector.content_missing"
+    );
 }
 
 #[tokio::test]
@@ -140,12 +171,28 @@ async fn links_within_the_root_work_and_pipes_do_not_hang() {
     p.ok("write", json!({"path": "a.txt", "text": "hi"})).await;
     symlink("a.txt", p.root().join("b.txt")).unwrap();
     assert_eq!(p.ok("read", json!({"path": "b.txt"})).await["text"], "hi");
-    let made = std::process::Command::new("mkfifo").arg(p.root().join("pipe")).status().unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(p.root().join("pipe"))
+        .status()
+        .unwrap();
     assert!(made.success());
-    for (action, input) in [("read", json!({"path": "pipe"})), ("append", json!({"path": "pipe", "text": "x"}))] {
+    for (action, input) in [
+        ("read", json!({"path": "pipe"})),
+        ("append", json!({"path": "pipe", "text": "x"})),
+    ] {
         assert_eq!(p.refused(action, input).await.code(), "files.wrong_kind");
     }
-    assert_eq!(connector("files").call(&cx(transport(&[])), "list", &json!({})).await.unwrap_err().code(), "connection.missing");
+    assert_eq!(
+        connector("files")
+            .call(&cx(transport(&[])), "list", &json!({}))
+            .await
+            .unwrap_err()
+            .code(),
+        "connection.missing"
+    );
     let gone = connected(&cx(transport(&[])), json!({"root": p.0.join("none")}));
-    assert_eq!(connector("files").call(&gone, "list", &json!({})).await.unwrap_err().code(), "files.root_unusable");
+    assert_eq!(
+        connector("files").call(&gone, "list", &json!({})).await.unwrap_err().code(),
+        "files.root_unusable"
+    );
 }

@@ -33,7 +33,10 @@ fn every_manifest_is_complete_and_every_schema_closed() {
         registry.add(connector).unwrap();
     }
     let names: Vec<&str> = registry.names().collect();
-    assert!(names.len() >= 20 && registry.manifests().map(|m| m.actions.len()).sum::<usize>() >= 100, "{names:?}");
+    assert!(
+        names.len() >= 20 && registry.manifests().map(|m| m.actions.len()).sum::<usize>() >= 100,
+        "{names:?}"
+    );
     for m in registry.manifests() {
         assert!(!m.title.is_empty() && !m.description.is_empty() && m.docs.is_some());
         for a in &m.actions {

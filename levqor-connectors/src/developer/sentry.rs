@@ -206,7 +206,11 @@ pub(crate) fn connector() -> Api {
                 .get("api/0/organizations/{organization}/issues/")
                 .pages(LIST)
                 .scopes(&["event:read"]),
-            call::<UpdateIssues, Updated>("update_issues", "Change issues", "Resolves, assigns or reopens issues of a project.")
+            call::<UpdateIssues, Updated>(
+                "update_issues",
+                "Change issues",
+                "Resolves, assigns or reopens issues of a project.",
+            )
             .put("api/0/projects/{organization}/{project}/issues/")
             .query(&["id"])
             .then(|body| {
@@ -216,7 +220,7 @@ pub(crate) fn connector() -> Api {
                 }
             })
             .scopes(&["event:write"]),
-        call::<ListProjects, Projects>("list_projects", "List projects", "Lists an organisation's projects.")
+            call::<ListProjects, Projects>("list_projects", "List projects", "Lists an organisation's projects.")
                 .get("api/0/organizations/{organization}/projects/")
                 .pages(LIST)
                 .scopes(&["org:read"]),

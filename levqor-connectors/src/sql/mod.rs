@@ -73,6 +73,11 @@ struct Executed {
     rows: Vec<Value>,
 }
 
+/// The longest wait for a connection to the database.
+const PATIENCE: Millis = Millis::secs(5);
+/// Databases that are kept open at most.
+const MOST_POOLS: usize = 100;
+
 /// The connector.
 pub(crate) struct Sql {
     manifest: Manifest,
@@ -127,7 +132,7 @@ impl Sql {
         }
     }
 
-    fn pool(&self, connection: &Connection, patience: Millis) -> Result<PgPool> {
+    fn pool(&self, connection: &Connection) -> Result<PgPool> {
         known_settings(connection, &["url"])?;
         let Some(url) = text(connection, "url")? else {
             return Err(setting_error(connection, "url", "the database's address is missing"));
@@ -145,8 +150,12 @@ impl Sql {
         let pool = PgPoolOptions::new()
             .min_connections(0)
             .max_connections(5)
-            .acquire_timeout(patience.min(Millis::secs(10)).to_duration())
+            .acquire_timeout(PATIENCE.to_duration())
             .connect_lazy_with(options);
+        // Addresses change where connections do; what is in use stays open for those who use it.
+        if pools.len() >= MOST_POOLS {
+            pools.clear();
+        }
         pools.insert(url.to_owned(), pool.clone());
         Ok(pool)
     }
@@ -176,7 +185,7 @@ impl Connector for Sql {
                     params: &input.params,
                     most: Some(most),
                 };
-                let (mut rows, _) = work.run(&self.pool(connection, cx.timeout)?, cx.timeout).await?;
+                let (mut rows, _) = work.run(&self.pool(connection)?, cx.timeout).await?;
                 let truncated = rows.len() > most;
                 rows.truncate(most);
                 serde_json::to_value(Found { rows, truncated })
@@ -188,7 +197,7 @@ impl Connector for Sql {
                     params: &input.params,
                     most: None,
                 };
-                let (rows, rows_affected) = work.run(&self.pool(connection, cx.timeout)?, cx.timeout).await?;
+                let (rows, rows_affected) = work.run(&self.pool(connection)?, cx.timeout).await?;
                 serde_json::to_value(Executed { rows_affected, rows })
             }
             _ => {
@@ -285,7 +294,10 @@ fn fault(e: &sqlx::Error) -> Error {
     use ErrorKind as K;
     let sqlx::Error::Database(db) = e else {
         return match e {
-            sqlx::Error::PoolTimedOut => Error::unavailable("sql.busy", "no connection to the database became free"),
+            sqlx::Error::PoolTimedOut => Error::unavailable(
+                "sql.no_connection",
+                "no connection to the database came up or became free in time",
+            ),
             sqlx::Error::Tls(_) => Error::unavailable("sql.tls", "no trustworthy connection to the database").retry(false),
             sqlx::Error::Io(io) => {
                 Error::unavailable("sql.unreachable", format!("the database cannot be reached: {}", io.kind()))

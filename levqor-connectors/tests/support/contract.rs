@@ -156,7 +156,11 @@ pub fn described(seen: &Seen, base: &str) -> Value {
             headers.insert(name.clone(), value.into());
         }
     }
-    let kind = headers.get("content-type").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let kind = headers
+        .get("content-type")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
     out["headers"] = headers.into();
     if !seen.body.is_empty() {
         let text = String::from_utf8_lossy(&seen.body).into_owned();
@@ -165,7 +169,11 @@ pub fn described(seen: &Seen, base: &str) -> Value {
         } else if kind.starts_with("application/x-www-form-urlencoded") {
             out["form"] = pairs(&seen.body);
         } else {
-            let text = if boundary.is_empty() { text } else { text.replace(&boundary, "BOUNDARY") };
+            let text = if boundary.is_empty() {
+                text
+            } else {
+                text.replace(&boundary, "BOUNDARY")
+            };
             out["lines"] = anywhere(&text, base).split("\r\n").map(str::to_owned).collect();
         }
     }

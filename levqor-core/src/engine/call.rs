@@ -53,8 +53,12 @@ impl Engine {
         if let Some(name) = &call.connection {
             let found = self.inner.connections.get(name).cloned();
             cx.connection = Some(found.ok_or_else(|| {
-                Error::new(ErrorKind::Config, "connection.unknown", format!("there is no connection `{name}`"))
-                    .hint("give it to the engine that makes the call")
+                Error::new(
+                    ErrorKind::Config,
+                    "connection.unknown",
+                    format!("there is no connection `{name}`"),
+                )
+                .hint("give it to the engine that makes the call")
             })?);
         }
         self.inner.registry.call(&cx, &call.action, &call.input).await

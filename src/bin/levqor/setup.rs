@@ -66,7 +66,11 @@ pub(crate) const FEATURES: &[(&str, bool, &str)] = &[
     ("commerce", cfg!(feature = "commerce"), "Stripe"),
     ("developer", cfg!(feature = "developer"), "GitHub and Sentry"),
     ("google", cfg!(feature = "google"), "Google Workspace"),
-    ("messaging", cfg!(feature = "messaging"), "Slack, Telegram, Twilio, Resend, SendGrid"),
+    (
+        "messaging",
+        cfg!(feature = "messaging"),
+        "Slack, Telegram, Twilio, Resend, SendGrid",
+    ),
     ("sql", cfg!(feature = "sql"), "statements on Postgres"),
     ("storage", cfg!(feature = "storage"), "S3 and files"),
     ("workspace", cfg!(feature = "workspace"), "Notion"),
