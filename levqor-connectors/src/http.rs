@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
-use crate::kit::{base_url, flag, known_settings, read, schema, setting_error, text, timeout};
+use crate::kit::{base_url, flag, known_settings, read, schema, setting_error, settings, text, timeout};
 use crate::status::{is_json, refusal};
 
 const SETTINGS: [&str; 8] = [
@@ -204,7 +204,20 @@ impl Http {
                 description: "Any HTTP request.".into(),
                 docs: Some("https://www.rfc-editor.org/rfc/rfc9110".into()),
                 auth: vec![AuthKind::Bearer, AuthKind::Basic, AuthKind::ApiKey],
-                settings: vec![],
+                settings: settings(&[
+                    ("base_url", "what relative URLs are appended to; required with credentials"),
+                    ("token", "sent as `Authorization: Bearer …`"),
+                    ("username", "sent as `Authorization: Basic …`, with `password`"),
+                    ("password", "the password"),
+                    ("api_key", "sent in the header that `header` names"),
+                    ("header", "the header of `api_key`; `X-Api-Key` if not given"),
+                    ("prefix", "what stands before `api_key`"),
+                    (
+                        "idempotent",
+                        "`true`: the other side repeats its answer for a repeated idempotency key",
+                    ),
+                    ("idempotency_header", "its header, if not `Idempotency-Key`"),
+                ]),
                 budgets: vec![],
                 actions: vec![request],
             },

@@ -1,6 +1,6 @@
 //! What connectors share: schemas from types, input into types, checked settings.
 
-use levqor_core::connector::{Connection, Cx};
+use levqor_core::connector::{Connection, Cx, Setting};
 use levqor_core::error::{Error, ErrorKind, Result};
 use levqor_core::types::{Millis, parse_duration};
 use schemars::JsonSchema;
@@ -35,6 +35,15 @@ pub(crate) fn timeout(cx: &Cx, asked: Option<&str>) -> Result<Millis> {
         None => Ok(cx.timeout),
         Some(text) => Ok(parse_duration(text).map_err(|e| e.at("/timeout"))?.min(cx.timeout)),
     }
+}
+
+/// Settings for a manifest: names, and what they are.
+pub(crate) fn settings(list: &[(&str, &str)]) -> Vec<Setting> {
+    let setting = |(name, description): &(&str, &str)| Setting {
+        name: (*name).into(),
+        description: (*description).into(),
+    };
+    list.iter().map(setting).collect()
 }
 
 /// A fault of a connection's settings.

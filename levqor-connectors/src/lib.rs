@@ -50,9 +50,12 @@ use std::sync::Arc;
 
 use levqor_core::connector::Connector;
 
+/// Makes the connectors of a family.
+type Family = fn() -> Vec<Arc<dyn Connector>>;
+
 /// Every connector that this build has, without layers.
 pub fn all() -> Vec<Arc<dyn Connector>> {
-    let families: &[fn() -> Vec<Arc<dyn Connector>>] = &[
+    let families: &[Family] = &[
         #[cfg(feature = "http")]
         || vec![Arc::new(http::Http::new()), Arc::new(webhook::Webhook::new())],
         #[cfg(feature = "email")]

@@ -4,7 +4,7 @@
 mod support;
 
 use levqor_core::connector::Cx;
-use levqor_core::error::{Effect, Error, ErrorKind};
+use levqor_core::error::{Effect, Error, ErrorKind as K};
 use levqor_core::testkit::RunningPostgres;
 use levqor_core::testkit::services::Service;
 use levqor_core::types::Millis;
@@ -74,7 +74,6 @@ async fn statements_run_and_are_refused_as_they_should() {
         (&json!([{"n": 50}, {"n": 49}, {"n": 48}]), &json!(true))
     );
 
-    use ErrorKind as K;
     for (action, sql, params, kind, code) in [
         ("query", "DELETE FROM t RETURNING id", json!([]), K::Denied, "sql.read_only"),
         ("query", "DELETE FROM t", json!([]), K::Invalid, "sql.no_rows"),

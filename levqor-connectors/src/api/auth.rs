@@ -23,7 +23,7 @@ pub(crate) enum Auth {
     /// The setting `token` in the path, behind this prefix.
     Path(&'static str, &'static str),
     /// A bearer token that is renewed.
-    OAuth(&'static Grant),
+    Renewed(&'static Grant),
     /// Nothing, at an address that the connection names: a server of one's own.
     Open,
     /// The request is signed when it is ready.
@@ -38,11 +38,10 @@ pub(crate) type Signer = fn(&Session<'_>, &Ask, &str, &mut Vec<(String, String)>
 impl Auth {
     pub(crate) fn kind(&self) -> AuthKind {
         match self {
-            Auth::Bearer(_) => AuthKind::Bearer,
             Auth::Basic(..) => AuthKind::Basic,
             Auth::Path(..) => AuthKind::ApiKey,
-            Auth::OAuth(_) => AuthKind::OAuth2,
-            Auth::Open => AuthKind::Bearer,
+            Auth::Renewed(_) => AuthKind::OAuth2,
+            Auth::Bearer(_) | Auth::Open => AuthKind::Bearer,
             Auth::Sign(..) => AuthKind::Signature,
             Auth::Own(kind, _) => *kind,
         }
@@ -52,7 +51,7 @@ impl Auth {
         match self {
             Auth::Bearer(what) | Auth::Path(_, what) => vec![("token", *what)],
             Auth::Basic(user, password) => vec![*user, *password],
-            Auth::OAuth(grant) => grant.settings(),
+            Auth::Renewed(grant) => grant.settings(),
             Auth::Open => vec![],
             Auth::Own(_, settings) | Auth::Sign(settings, _) => settings.to_vec(),
         }
@@ -63,7 +62,7 @@ impl Auth {
         match self {
             Auth::Bearer(_) | Auth::Path(..) => "a `token`",
             Auth::Basic(..) => "user and password as its manifest names them",
-            Auth::OAuth(grant) => grant.needs(),
+            Auth::Renewed(grant) => grant.needs(),
             Auth::Open => "a `base_url`",
             Auth::Sign(..) | Auth::Own(..) => "the settings that its manifest names",
         }
@@ -75,7 +74,7 @@ impl Auth {
         match self {
             Auth::Bearer(_) | Auth::Path(..) => has("token"),
             Auth::Basic((user, _), (password, _)) => has(user) && has(password),
-            Auth::OAuth(grant) => grant.given(connection),
+            Auth::Renewed(grant) => grant.given(connection),
             Auth::Open => has("base_url"),
             Auth::Sign(settings, _) => settings.iter().take(2).all(|(name, _)| has(name)),
             Auth::Own(_, settings) => settings.iter().any(|(name, _)| has(name)),
@@ -94,7 +93,7 @@ impl Auth {
         let mut bearer = |token: &str| headers.push(("authorization".into(), format!("Bearer {token}")));
         match self {
             Auth::Open | Auth::Sign(..) | Auth::Own(..) => {}
-            Auth::OAuth(_) => bearer(token.unwrap_or_default()),
+            Auth::Renewed(_) => bearer(token.unwrap_or_default()),
             Auth::Bearer(_) => bearer(text(connection, "token")?.unwrap_or_default()),
             Auth::Basic((user, _), (password, _)) => {
                 let user = text(connection, user)?.unwrap_or_default();

@@ -79,7 +79,7 @@ impl Vendor {
 
     fn settings(&self) -> Vec<Setting> {
         let mut all: Vec<Setting> = Vec::new();
-        let of_auth = self.auth.iter().flat_map(|a| a.settings());
+        let of_auth = self.auth.iter().flat_map(Auth::settings);
         let base = ("base_url", "another address of the interface: a proxy, a region, a stand-in");
         for (name, description) in of_auth.chain(self.settings.iter().copied()).chain([base]) {
             if all.iter().all(|s| s.name != name) {
@@ -163,7 +163,8 @@ macro_rules! input {
         #[derive(serde::Deserialize, schemars::JsonSchema)]
         #[serde(deny_unknown_fields)]
         $(#[$meta])*
-        #[allow(dead_code)] // Requests are shaped from the JSON itself; the type says what it may hold.
+        // Requests are shaped from the JSON itself; the type says what it may hold, by the vendor's own names.
+        #[allow(dead_code, clippy::struct_field_names)]
         pub(crate) struct $name { $($(#[$field_meta])* pub(crate) $field: $type),* }
     )*};
 }
@@ -173,6 +174,7 @@ macro_rules! output {
     ($($(#[$meta:meta])* $name:ident { $($(#[$field_meta:meta])* $field:ident : $type:ty),* $(,)? })*) => {$(
         #[derive(serde::Deserialize, serde::Serialize, schemars::JsonSchema)]
         #[schemars(deny_unknown_fields)]
+        #[allow(clippy::struct_field_names)] // They are the vendor's.
         $(#[$meta])*
         pub(crate) struct $name { $($(#[$field_meta])* pub(crate) $field: $type),* }
     )*};

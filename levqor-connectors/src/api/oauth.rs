@@ -118,10 +118,8 @@ impl Tokens {
         if let (None, None, Some(fixed)) = (&held.token, refused, fixed) {
             return Ok(fixed.to_owned());
         }
-        if let Some((until, error)) = &held.failed {
-            if now < *until {
-                return Err(error.clone());
-            }
+        if let Some((_, error)) = held.failed.as_ref().filter(|(until, _)| now < *until) {
+            return Err(error.clone());
         }
         let renewal = Renewal::of(grant, connection, held.rotated.as_deref(), now)?;
         let (transport, clock) = (Arc::clone(&session.cx.transport), Arc::clone(&session.cx.clock));
@@ -177,31 +175,24 @@ impl Renewal {
         let own = base_url(connection, "token_url")?.map(|u| u.as_str().trim_end_matches('/').to_owned());
         let reach = if own.is_some() { Reach::Any } else { Reach::Public };
         let url = own.unwrap_or_else(|| grant.token_url.to_owned());
-        let form = match connection.value("service_account").filter(|_| grant.service_accounts) {
-            Some(key) => {
-                let scopes = text(connection, "scopes")?.unwrap_or(grant.scopes);
-                let subject = text(connection, "subject")?;
-                vec![
-                    ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned()),
-                    (
-                        "assertion",
-                        assertion(connection, key, scopes, subject, grant.token_url, now)?,
-                    ),
-                ]
-            }
-            None => {
-                let setting = |name: &str| Ok::<_, Error>(text(connection, name)?.unwrap_or_default().to_owned());
-                let refresh = match rotated {
-                    Some(rotated) => rotated.to_owned(),
-                    None => setting("refresh_token")?,
-                };
-                vec![
-                    ("grant_type", "refresh_token".to_owned()),
-                    ("refresh_token", refresh),
-                    ("client_id", setting("client_id")?),
-                    ("client_secret", setting("client_secret")?),
-                ]
-            }
+        let key = connection.value("service_account").filter(|_| grant.service_accounts);
+        let form = if let Some(key) = key {
+            let scopes = text(connection, "scopes")?.unwrap_or(grant.scopes);
+            let subject = text(connection, "subject")?;
+            let word = assertion(connection, key, scopes, subject, grant.token_url, now)?;
+            vec![
+                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned()),
+                ("assertion", word),
+            ]
+        } else {
+            let setting = |name: &str| Ok::<_, Error>(text(connection, name)?.unwrap_or_default().to_owned());
+            let refresh = rotated.map_or_else(|| setting("refresh_token"), |r| Ok(r.to_owned()))?;
+            vec![
+                ("grant_type", "refresh_token".to_owned()),
+                ("refresh_token", refresh),
+                ("client_id", setting("client_id")?),
+                ("client_secret", setting("client_secret")?),
+            ]
         };
         let form = form.into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
         Ok(Renewal { url, reach, form })

@@ -237,6 +237,7 @@ mod tests {
 
     use super::*;
 
+    #[allow(clippy::needless_pass_by_value)]
     fn object(value: Value) -> Object {
         value.as_object().unwrap().clone()
     }

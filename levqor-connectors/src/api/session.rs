@@ -127,7 +127,7 @@ impl<'a> Session<'a> {
             let mut path = format!("{}/{}", base.as_str().trim_end_matches('/'), ask.path);
             let mut headers = ask.headers.clone();
             let token = match self.auth {
-                Auth::OAuth(grant) => Some(self.api.tokens.get(grant, self, refused.as_deref()).await?),
+                Auth::Renewed(grant) => Some(self.api.tokens.get(grant, self, refused.as_deref()).await?),
                 _ => None,
             };
             self.auth
@@ -139,9 +139,8 @@ impl<'a> Session<'a> {
                 sign(self, &ask, &path, &mut headers)?;
             }
             let answer = self.transmit(&ask, path, headers, reach).await?;
-            let error = match fault(self, ask.safe(), &answer) {
-                None => return Ok(self.reply(answer)),
-                Some(error) => error,
+            let Some(error) = fault(self, ask.safe(), &answer) else {
+                return Ok(self.reply(answer));
             };
             let renewable = matches!(error.code(), "auth.expired" | "auth.invalid") && refused.is_none();
             // A renewed token is no setting of the connection, so nobody else knows that it is a secret.
@@ -228,5 +227,5 @@ impl<'a> Session<'a> {
 }
 
 fn oauth_can_renew(auth: &Auth, connection: &Connection) -> bool {
-    matches!(auth, Auth::OAuth(grant) if grant.renews(connection))
+    matches!(auth, Auth::Renewed(grant) if grant.renews(connection))
 }

@@ -12,7 +12,7 @@ use crate::api::{Api, Ask, Auth, Done, Next, Object, Pages, Session, Vendor, cal
 static VENDOR: Vendor = Vendor {
     docs: "https://developers.google.com/workspace/calendar/api/v3/reference",
     base: "https://www.googleapis.com",
-    auth: &[Auth::OAuth(&grant("https://www.googleapis.com/auth/calendar"))],
+    auth: &[Auth::Renewed(&grant("https://www.googleapis.com/auth/calendar"))],
     budgets: &[(600, Millis::mins(1))],
     key_header: "",
     faults: FAULTS,

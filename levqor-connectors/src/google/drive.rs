@@ -11,7 +11,7 @@ use crate::api::{Api, Ask, Auth, Next, Object, Pages, Part, Session, Vendor, cal
 static VENDOR: Vendor = Vendor {
     docs: "https://developers.google.com/workspace/drive/api/reference/rest/v3",
     base: "https://www.googleapis.com",
-    auth: &[Auth::OAuth(&grant("https://www.googleapis.com/auth/drive"))],
+    auth: &[Auth::Renewed(&grant("https://www.googleapis.com/auth/drive"))],
     budgets: &[(200, Millis::secs(1))],
     key_header: "",
     faults: FAULTS,
@@ -275,15 +275,12 @@ async fn upload(session: &Session<'_>, mut fields: Object) -> Result<Value> {
 async fn download(session: &Session<'_>, mut fields: Object) -> Result<Value> {
     let export = take_text(&mut fields, "mimeType");
     let mut ask = session.ask(fields)?;
-    match export {
-        Some(kind) => {
-            ask.path.push_str("/export");
-            ask.query.push(("mimeType".into(), kind));
-        }
-        None => {
-            ask.query.push(("alt".into(), "media".into()));
-            ask.query.push(("supportsAllDrives".into(), "true".into()));
-        }
+    if let Some(kind) = export {
+        ask.path.push_str("/export");
+        ask.query.push(("mimeType".into(), kind));
+    } else {
+        ask.query.push(("alt".into(), "media".into()));
+        ask.query.push(("supportsAllDrives".into(), "true".into()));
     }
     ask.max_response = 16 << 20;
     let reply = session.send(ask).await?;

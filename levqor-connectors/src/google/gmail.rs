@@ -15,7 +15,7 @@ use crate::kit::read;
 static VENDOR: Vendor = Vendor {
     docs: "https://developers.google.com/workspace/gmail/api/reference/rest",
     base: "https://gmail.googleapis.com",
-    auth: &[Auth::OAuth(&grant("https://www.googleapis.com/auth/gmail.modify"))],
+    auth: &[Auth::Renewed(&grant("https://www.googleapis.com/auth/gmail.modify"))],
     settings: &[("from", "the sender of mails that name none")],
     budgets: &[(50, Millis::secs(1))],
     key_header: "",

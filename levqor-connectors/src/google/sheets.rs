@@ -9,7 +9,7 @@ use crate::api::{Api, Auth, Object, Vendor, call, input, output};
 static VENDOR: Vendor = Vendor {
     docs: "https://developers.google.com/workspace/sheets/api/reference/rest",
     base: "https://sheets.googleapis.com",
-    auth: &[Auth::OAuth(&grant("https://www.googleapis.com/auth/spreadsheets"))],
+    auth: &[Auth::Renewed(&grant("https://www.googleapis.com/auth/spreadsheets"))],
     budgets: &[(60, Millis::mins(1))],
     key_header: "",
     faults: FAULTS,
@@ -183,7 +183,10 @@ pub(crate) fn connector() -> Api {
             call::<AppendValues, Appended>("append_values", "Add rows", "Adds rows below a table.")
                 .post("v4/spreadsheets/{spreadsheetId}/values/{range}:append")
                 .query(&["valueInputOption", "insertDataOption", "includeValuesInResponse"])
-                .shape(|ask, _, _| raw(ask))
+                .shape(|ask, _, _| {
+                    raw(ask);
+                    Ok(())
+                })
                 .scopes(SCOPE),
             call::<GetValues, Values>("get_values", "Read cells", "Reads the cells of a range.")
                 .get("v4/spreadsheets/{spreadsheetId}/values/{range}")
@@ -191,7 +194,10 @@ pub(crate) fn connector() -> Api {
             call::<UpdateValues, Updated>("update_values", "Write cells", "Writes the cells of a range.")
                 .put("v4/spreadsheets/{spreadsheetId}/values/{range}")
                 .query(&["valueInputOption", "includeValuesInResponse"])
-                .shape(|ask, _, _| raw(ask))
+                .shape(|ask, _, _| {
+                    raw(ask);
+                    Ok(())
+                })
                 .scopes(SCOPE),
             call::<ClearValues, Cleared>(
                 "clear_values",
@@ -217,9 +223,8 @@ pub(crate) fn connector() -> Api {
 }
 
 /// Google wants to be told how texts are read; as they are, unless somebody says otherwise.
-fn raw(ask: &mut crate::api::Ask) -> levqor_core::error::Result<()> {
+fn raw(ask: &mut crate::api::Ask) {
     if !ask.query.iter().any(|(n, _)| n == "valueInputOption") {
         ask.query.insert(0, ("valueInputOption".into(), "RAW".into()));
     }
-    Ok(())
 }

@@ -78,7 +78,8 @@ impl Signer<'_> {
         lines.sort();
         let names: Vec<&str> = lines.iter().map(|(n, _)| n.as_str()).collect();
         let names = names.join(";");
-        let list: String = lines.iter().map(|(n, v)| format!("{n}:{v}\n")).collect();
+        let list: Vec<String> = lines.iter().map(|(n, v)| format!("{n}:{v}\n")).collect();
+        let list = list.concat();
         let canonical = format!("{method}\n{}\n{}\n{list}\n{names}\n{body}", url.path(), query(url));
         let scope = self.scope();
         let request = hex(digest(&SHA256, canonical.as_bytes()).as_ref());
