@@ -19,6 +19,19 @@
 
 #[cfg(feature = "ai")]
 mod ai;
+// A build with some of the families uses some of it.
+#[cfg_attr(
+    not(all(
+        feature = "ai",
+        feature = "commerce",
+        feature = "developer",
+        feature = "google",
+        feature = "messaging",
+        feature = "storage",
+        feature = "workspace"
+    )),
+    allow(dead_code, unused_imports)
+)]
 #[cfg(feature = "vendors")]
 mod api;
 #[cfg(feature = "commerce")]
