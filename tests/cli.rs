@@ -374,6 +374,21 @@ fn bad_input_of_every_kind_ends_with_its_code_and_says_what_and_where() {
         ),
         (&["limits", "try", "60/minut", "--key", "k"], 2, "", "minut"),
         (&["connectors", "nowhere"], 3, "connector.unknown", "nowhere"),
+        (&["call", "nowhere.go"], 3, "connector.unknown", "nowhere"),
+        (&["call", "files.raed"], 3, "connector.unknown_action", "files.read"),
+        (
+            &["call", "files.read", "--input", "none.json"],
+            2,
+            "cli.unreadable_file",
+            "none.json",
+        ),
+        (
+            &["call", "files.read", "--connection", "none"],
+            2,
+            "connection.unknown",
+            "none",
+        ),
+        (&["call", "files.read"], 2, "connector.input_invalid", "path"),
         (&["migrate", "--url", "ftp://x"], 2, "store.bad_url", "scheme"),
         (&["migrate", "--tenant", "a b"], 2, "tenant.invalid", "tenant"),
     ];
@@ -426,6 +441,51 @@ fn the_doctor_says_on_off_or_broken_of_everything() {
     );
     assert_eq!(state(&document, "connections"), "broken");
     assert_eq!(p.run(&["doctor", "--url", "memory://"]).code, 0);
+}
+
+#[test]
+fn an_action_is_called_and_its_failure_is_the_commands() {
+    let p = Place::new();
+    let root = p.0.join("root");
+    std::fs::create_dir(&root).unwrap();
+    let connections = p.json("c.json", &json!({"here": {"root": root}}));
+    let args = |action: &'static str| {
+        [
+            "call",
+            action,
+            "--input",
+            "-",
+            "--connection",
+            "here",
+            "--connections",
+            connections.as_str(),
+        ]
+    };
+    let said = p.fed(&args("files.write"), r#"{"path": "a.txt", "text": "hi\u001b[2J"}"#);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{}", said.out);
+    assert_eq!(std::fs::read_to_string(root.join("a.txt")).unwrap(), "hi\u{1b}[2J");
+    let said = p.fed(&args("files.read"), r#"{"path": "a.txt"}"#);
+    assert!(
+        said.out.contains("\\u001b[2J") && !said.out.contains('\u{1b}'),
+        "{}",
+        said.out
+    );
+    let mut json = args("files.read").to_vec();
+    json.push("--json");
+    let document = p.fed(&json, r#"{"path": "a.txt"}"#).document();
+    assert_eq!((&document["output"]["size"], &document["attempts"]), (&json!(6), &json!(1)));
+    for (input, code, word) in [
+        (r#"{"path": "none.txt"}"#, 3, "none.txt"),
+        (r#"{"path": "../c.json"}"#, 4, "outside"),
+        (r#"{"pth": "a.txt"}"#, 2, "pth"),
+        ("{", 2, "the input"),
+    ] {
+        let said = p.fed(&args("files.read"), input);
+        assert_eq!((said.code, said.out.as_str()), (code, ""), "{input}: {}", said.err);
+        assert!(said.err.contains(word), "{input}: {}", said.err);
+    }
+    let listed = p.ok(&["connectors", "files"])["connectors"][0].clone();
+    assert_eq!(listed["settings"][0]["name"], "root");
 }
 
 #[test]

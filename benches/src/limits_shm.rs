@@ -165,7 +165,7 @@ impl Worker {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap_or_else(|e| panic!("{e}"));
-        let out = child.stdout.take().map(BufReader::new).unwrap_or_else(|| panic!("no pipe"));
+        let out = child.stdout.take().map_or_else(|| panic!("no pipe"), BufReader::new);
         let mut worker = Worker { child, out };
         worker.answer();
         worker

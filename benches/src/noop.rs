@@ -34,6 +34,7 @@ pub(crate) async fn engine(backend: Backend) -> Result<Engine> {
         description: "Does nothing.".into(),
         docs: None,
         auth: vec![],
+        settings: vec![],
         budgets: vec![],
         actions: vec![Action {
             name: "call".into(),

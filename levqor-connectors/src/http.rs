@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::{Url, form_urlencoded};
 
-use crate::kit::{flag, known_settings, read, schema, setting_error, text, timeout};
+use crate::kit::{base_url, flag, known_settings, read, schema, setting_error, settings, text, timeout};
 use crate::status::{is_json, refusal};
 
 const SETTINGS: [&str; 8] = [
@@ -204,6 +204,20 @@ impl Http {
                 description: "Any HTTP request.".into(),
                 docs: Some("https://www.rfc-editor.org/rfc/rfc9110".into()),
                 auth: vec![AuthKind::Bearer, AuthKind::Basic, AuthKind::ApiKey],
+                settings: settings(&[
+                    ("base_url", "what relative URLs are appended to; required with credentials"),
+                    ("token", "sent as `Authorization: Bearer …`"),
+                    ("username", "sent as `Authorization: Basic …`, with `password`"),
+                    ("password", "the password"),
+                    ("api_key", "sent in the header that `header` names"),
+                    ("header", "the header of `api_key`; `X-Api-Key` if not given"),
+                    ("prefix", "what stands before `api_key`"),
+                    (
+                        "idempotent",
+                        "`true`: the other side repeats its answer for a repeated idempotency key",
+                    ),
+                    ("idempotency_header", "its header, if not `Idempotency-Key`"),
+                ]),
                 budgets: vec![],
                 actions: vec![request],
             },
@@ -270,7 +284,7 @@ impl Target {
             |e: url::ParseError| Error::invalid("http.url_invalid", format!("the URL cannot be read: {e}")).at("/url");
         let base = match connection {
             None => None,
-            Some(c) => base_url(c)?,
+            Some(c) => base_url(c, "base_url")?,
         };
         let absolute = Url::parse(text_url);
         let Some((connection, base)) = connection.zip(base) else {
@@ -306,26 +320,6 @@ impl Target {
         url.set_fragment(None);
         Ok(Target { url, reach: Reach::Any })
     }
-}
-
-/// The connection's base URL, ending in a slash.
-fn base_url(connection: &Connection) -> Result<Option<Url>> {
-    let Some(base) = text(connection, "base_url")? else {
-        return Ok(None);
-    };
-    let bad = |message: &str| setting_error(connection, "base_url", message);
-    let mut url = Url::parse(base).map_err(|_| bad("the base URL cannot be read"))?;
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(bad("the base URL is not an absolute http or https URL"));
-    }
-    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
-        return Err(bad("the base URL must have no query, fragment, user or password"));
-    }
-    if !url.path().ends_with('/') {
-        let path = format!("{}/", url.path());
-        url.set_path(&path);
-    }
-    Ok(Some(url))
 }
 
 /// The credentials of a connection as a header; `None` if it has none.

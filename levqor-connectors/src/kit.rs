@@ -1,12 +1,13 @@
 //! What connectors share: schemas from types, input into types, checked settings.
 
-use levqor_core::connector::{Connection, Cx};
+use levqor_core::connector::{Connection, Cx, Setting};
 use levqor_core::error::{Error, ErrorKind, Result};
 use levqor_core::types::{Millis, parse_duration};
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use url::Url;
 
 /// The JSON Schema (2020-12, without references) of a type.
 pub(crate) fn schema<T: JsonSchema>() -> Value {
@@ -34,6 +35,15 @@ pub(crate) fn timeout(cx: &Cx, asked: Option<&str>) -> Result<Millis> {
         None => Ok(cx.timeout),
         Some(text) => Ok(parse_duration(text).map_err(|e| e.at("/timeout"))?.min(cx.timeout)),
     }
+}
+
+/// Settings for a manifest: names, and what they are.
+pub(crate) fn settings(list: &[(&str, &str)]) -> Vec<Setting> {
+    let setting = |(name, description): &(&str, &str)| Setting {
+        name: (*name).into(),
+        description: (*description).into(),
+    };
+    list.iter().map(setting).collect()
 }
 
 /// A fault of a connection's settings.
@@ -68,6 +78,26 @@ pub(crate) fn text<'a>(connection: &'a Connection, field: &str) -> Result<Option
             "the setting must be a text that is not empty",
         )),
     }
+}
+
+/// A setting that is an address, ending in a slash.
+pub(crate) fn base_url(connection: &Connection, field: &str) -> Result<Option<Url>> {
+    let Some(base) = text(connection, field)? else {
+        return Ok(None);
+    };
+    let bad = |message: &str| setting_error(connection, field, message);
+    let mut url = Url::parse(base).map_err(|_| bad("the address cannot be read"))?;
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(bad("the address is not an absolute http or https URL"));
+    }
+    if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("the address must have no query, fragment, user or password"));
+    }
+    if !url.path().ends_with('/') {
+        let path = format!("{}/", url.path());
+        url.set_path(&path);
+    }
+    Ok(Some(url))
 }
 
 /// A yes-or-no setting; no if it is missing.

@@ -4,35 +4,91 @@
 //! and validation are [layers](levqor_core::layers) around it. [`all`] gives those that this build has; what is
 //! callable is `Registry` plus `layers::stack`.
 //!
-//! | connector | actions | feature |
-//! |---|---|---|
-//! | `http` | `request`: any HTTP request | `http` |
-//! | `webhook` | `send`: a message signed as Standard Webhooks define it | `http` |
-//! | `email` | `send`: a mail over SMTP | `email` |
+//! | feature | connectors |
+//! |---|---|
+//! | `http` | [`http`], [`webhook`] |
+//! | `email` | [`email`] over SMTP |
+//! | `ai` | OpenAI and everything that speaks its language |
+//! | `commerce` | Stripe |
+//! | `developer` | GitHub, Sentry |
+//! | `google` | Gmail, Google Calendar, Google Drive, Google Sheets |
+//! | `messaging` | Resend, SendGrid, Slack, Telegram, Twilio |
+//! | `storage` | files of a folder, S3 and its like |
+//! | `sql` | Postgres |
+//! | `workspace` | Notion |
 
+#[cfg(feature = "ai")]
+mod ai;
+// A build with some of the families uses some of it.
+#[cfg_attr(
+    not(all(
+        feature = "ai",
+        feature = "commerce",
+        feature = "developer",
+        feature = "google",
+        feature = "messaging",
+        feature = "storage",
+        feature = "workspace"
+    )),
+    allow(dead_code, unused_imports)
+)]
+#[cfg(feature = "vendors")]
+mod api;
+#[cfg(feature = "commerce")]
+mod commerce;
+#[cfg(feature = "developer")]
+mod developer;
 #[cfg(feature = "email")]
 pub mod email;
+#[cfg(feature = "google")]
+mod google;
 #[cfg(feature = "http")]
 pub mod http;
 #[cfg(any(feature = "http", feature = "email"))]
 mod kit;
+#[cfg(feature = "messaging")]
+mod messaging;
+#[cfg(feature = "sql")]
+mod sql;
 #[cfg(feature = "http")]
 mod status;
+#[cfg(feature = "storage")]
+mod storage;
 #[cfg(feature = "http")]
 pub mod webhook;
+#[cfg(feature = "workspace")]
+mod workspace;
 
 use std::sync::Arc;
 
 use levqor_core::connector::Connector;
 
+/// Makes the connectors of a family.
+type Family = fn() -> Vec<Arc<dyn Connector>>;
+
 /// Every connector that this build has, without layers.
 pub fn all() -> Vec<Arc<dyn Connector>> {
-    vec![
+    let families: &[Family] = &[
         #[cfg(feature = "http")]
-        Arc::new(http::Http::new()),
-        #[cfg(feature = "http")]
-        Arc::new(webhook::Webhook::new()),
+        || vec![Arc::new(http::Http::new()), Arc::new(webhook::Webhook::new())],
         #[cfg(feature = "email")]
-        Arc::new(email::Email::new()),
-    ]
+        || vec![Arc::new(email::Email::new())],
+        #[cfg(feature = "ai")]
+        ai::all,
+        #[cfg(feature = "commerce")]
+        commerce::all,
+        #[cfg(feature = "developer")]
+        developer::all,
+        #[cfg(feature = "google")]
+        google::all,
+        #[cfg(feature = "messaging")]
+        messaging::all,
+        #[cfg(feature = "sql")]
+        sql::all,
+        #[cfg(feature = "storage")]
+        storage::all,
+        #[cfg(feature = "workspace")]
+        workspace::all,
+    ];
+    families.iter().flat_map(|family| family()).collect()
 }

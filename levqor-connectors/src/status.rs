@@ -34,7 +34,7 @@ fn class(status: u16, asks_to_wait: bool) -> (ErrorKind, &'static str, bool) {
 
 /// What a request that was answered so left behind. A 4xx was refused, and so was what is told to come back
 /// later; any other server error may have come after the work was done.
-fn effect(status: u16, asks_to_wait: bool, safe: bool) -> Effect {
+pub(crate) fn effect(status: u16, asks_to_wait: bool, safe: bool) -> Effect {
     match status {
         _ if safe => Effect::None,
         503 if asks_to_wait => Effect::None,
@@ -75,7 +75,7 @@ pub(crate) fn refusal(what: &str, safe: bool, answer: &Response, now: Millis) ->
 }
 
 /// What the provider says about it, cut to a line; empty for what is not meant for people.
-fn said(answer: &Response) -> String {
+pub(crate) fn said(answer: &Response) -> String {
     let kind = answer.header("content-type").unwrap_or_default();
     if is_json(kind) {
         let Ok(body) = serde_json::from_slice::<Value>(&answer.body) else {
@@ -88,6 +88,7 @@ fn said(answer: &Response) -> String {
             "/detail",
             "/errors/0/message",
             "/errors/0/detail",
+            "/error_message",
             "/errors/0",
             "/error",
             "/title",

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
 
-use crate::kit::{known_settings, read, schema, setting_error, text, timeout};
+use crate::kit::{known_settings, read, schema, setting_error, settings, text, timeout};
 use crate::status::refusal;
 
 /// Input of `webhook.send`.
@@ -82,6 +82,11 @@ impl Webhook {
                 description: "Signed messages to other systems.".into(),
                 docs: Some("https://www.standardwebhooks.com".into()),
                 auth: vec![AuthKind::Signature],
+                settings: settings(&[
+                    ("url", "where messages go"),
+                    ("secret", "what they are signed with, `whsec_…`"),
+                    ("secrets", "several of them, while one is replaced by another"),
+                ]),
                 budgets: vec![],
                 actions: vec![send],
             },

@@ -1,7 +1,7 @@
 //! What the connectors say about themselves.
 #![allow(clippy::unwrap_used)]
 
-use levqor_core::connector::{Connector, Registry};
+use levqor_core::connector::Registry;
 use serde_json::Value;
 
 /// Every object that a schema describes is closed, or is a map with declared values.
@@ -11,7 +11,13 @@ fn closed(schema: &Value, at: &str) {
             assert_eq!(o.get("additionalProperties"), Some(&Value::Bool(false)), "{at} is open");
         }
         assert!(!o.contains_key("$ref"), "{at} refers to something");
-        o.iter().for_each(|(k, v)| closed(v, &format!("{at}/{k}")));
+        for (k, v) in o {
+            match (k.as_str(), v.as_object()) {
+                // Its keys are names of fields, whatever they look like.
+                ("properties", Some(fields)) => fields.iter().for_each(|(k, v)| closed(v, &format!("{at}/{k}"))),
+                _ => closed(v, &format!("{at}/{k}")),
+            }
+        }
     }
     if let Some(a) = schema.as_array() {
         for v in a {
@@ -26,7 +32,11 @@ fn every_manifest_is_complete_and_every_schema_closed() {
     for connector in levqor_connectors::all() {
         registry.add(connector).unwrap();
     }
-    assert_eq!(registry.names().collect::<Vec<_>>(), ["email", "http", "webhook"]);
+    let names: Vec<&str> = registry.names().collect();
+    assert!(
+        names.len() >= 20 && registry.manifests().map(|m| m.actions.len()).sum::<usize>() >= 100,
+        "{names:?}"
+    );
     for m in registry.manifests() {
         assert!(!m.title.is_empty() && !m.description.is_empty() && m.docs.is_some());
         for a in &m.actions {
@@ -40,6 +50,4 @@ fn every_manifest_is_complete_and_every_schema_closed() {
         let text = serde_json::to_string(m).unwrap();
         assert_eq!(&serde_json::from_str::<levqor_core::connector::Manifest>(&text).unwrap(), m);
     }
-    let connectors: Vec<std::sync::Arc<dyn Connector>> = levqor_connectors::all();
-    assert_eq!(connectors.len(), 3);
 }

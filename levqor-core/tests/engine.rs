@@ -41,6 +41,7 @@ impl Echo {
             description: "Gives back what it gets.".into(),
             docs: None,
             auth: vec![],
+            settings: vec![],
             budgets: vec![],
             actions: vec![action("say", Idempotency::Natural), action("once", Idempotency::None)],
         };

@@ -19,65 +19,65 @@ use crate::kit::text;
 /// Input of `email.send`. At least one recipient; `text`, `html` or both.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Input {
+pub(crate) struct Input {
     /// "Name <address>" or a plain address; the connection's sender if not given.
-    pub(super) from: Option<String>,
+    pub(crate) from: Option<String>,
     /// Recipients.
     #[serde(default)]
-    pub(super) to: Vec<String>,
+    pub(crate) to: Vec<String>,
     /// Recipients of a copy.
     #[serde(default)]
-    pub(super) cc: Vec<String>,
+    pub(crate) cc: Vec<String>,
     /// Recipients of a copy that the others do not see.
     #[serde(default)]
-    pub(super) bcc: Vec<String>,
+    pub(crate) bcc: Vec<String>,
     /// Where answers go.
-    pub(super) reply_to: Option<String>,
+    pub(crate) reply_to: Option<String>,
     /// The subject.
-    pub(super) subject: String,
+    pub(crate) subject: String,
     /// The message as plain text.
-    pub(super) text: Option<String>,
+    pub(crate) text: Option<String>,
     /// The message as HTML.
-    pub(super) html: Option<String>,
+    pub(crate) html: Option<String>,
     /// Files.
     #[serde(default)]
-    pub(super) attachments: Vec<Attachment>,
+    pub(crate) attachments: Vec<Attachment>,
     /// Other headers, such as List-Unsubscribe.
     #[serde(default)]
-    pub(super) headers: BTreeMap<String, String>,
+    pub(crate) headers: BTreeMap<String, String>,
     /// Ends the attempt earlier than the step's own time-out: "5s", "1m30s".
-    pub(super) timeout: Option<String>,
+    pub(crate) timeout: Option<String>,
 }
 
 /// A file in a mail.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Attachment {
+pub(crate) struct Attachment {
     /// Its name.
-    pub(super) filename: String,
+    pub(crate) filename: String,
     /// Its media type; application/octet-stream if not given.
-    pub(super) content_type: Option<String>,
+    pub(crate) content_type: Option<String>,
     /// Its bytes in Base64.
-    pub(super) content: String,
+    pub(crate) content: String,
 }
 
 /// Output of `email.send`.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Sent {
+pub(crate) struct Sent {
     /// The mail's Message-ID, in angle brackets.
-    pub(super) message_id: String,
+    pub(crate) message_id: String,
     /// What the mail server said when it accepted the mail.
-    pub(super) response: String,
+    pub(crate) response: String,
 }
 
 /// A mail, ready to be handed over.
-pub(super) struct Mail {
-    pub(super) id: String,
-    pub(super) envelope: Envelope,
+pub(crate) struct Mail {
+    pub(crate) id: String,
+    pub(crate) envelope: Envelope,
     /// Where in the input each recipient of the envelope stands.
-    pub(super) places: Vec<String>,
-    pub(super) bytes: Vec<u8>,
+    pub(crate) places: Vec<String>,
+    pub(crate) bytes: Vec<u8>,
 }
 
 /// Headers that the connector writes itself, or that the servers on the way do.
@@ -101,7 +101,7 @@ const RESERVED: [&str; 17] = [
     "arc-seal",
 ];
 
-pub(super) fn compose(input: &Input, connection: &Connection, cx: &Cx) -> Result<Mail> {
+pub(crate) fn compose(input: &Input, connection: &Connection, cx: &Cx) -> Result<Mail> {
     let from = match &input.from {
         Some(from) => mailbox(from, "/from")?,
         None => match text(connection, "from")? {

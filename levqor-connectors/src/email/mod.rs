@@ -12,7 +12,7 @@
 //!
 //! The server is the host's own configuration, so it may lie inside; nothing in a step's input can change it.
 
-mod compose;
+pub(crate) mod compose;
 mod smtp;
 
 use async_trait::async_trait;
@@ -20,7 +20,7 @@ use levqor_core::connector::{Action, AuthKind, Connector, Cx, Idempotency, Manif
 use levqor_core::error::{Error, ErrorKind, Result};
 use serde_json::Value;
 
-use crate::kit::{read, schema, timeout};
+use crate::kit::{read, schema, settings, timeout};
 use compose::{Input, Sent, compose};
 use smtp::Server;
 
@@ -59,6 +59,19 @@ impl Email {
                 description: "Mails over SMTP.".into(),
                 docs: Some("https://www.rfc-editor.org/rfc/rfc5321".into()),
                 auth: vec![AuthKind::Basic],
+                settings: settings(&[
+                    ("host", "the mail server"),
+                    ("tls", "`starttls` (if not given), `tls` from the first byte, or `none`"),
+                    ("port", "587, 465 or 25 by `tls`, if not given"),
+                    ("username", "for the login; without it there is none"),
+                    ("password", "for the login"),
+                    ("from", "the sender of mails that name none"),
+                    ("hello", "the name that this machine introduces itself by"),
+                    (
+                        "plaintext_login",
+                        "`true`: allows a login with `tls` = `none`, whose password everybody on the way can read",
+                    ),
+                ]),
                 budgets: vec![],
                 actions: vec![send],
             },

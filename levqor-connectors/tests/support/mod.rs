@@ -1,6 +1,8 @@
 //! Real servers on this machine, and places to call from.
 #![allow(dead_code, clippy::unwrap_used, clippy::missing_panics_doc, missing_docs)]
 
+pub mod contract;
+
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -132,6 +134,29 @@ impl Raw {
 
     pub fn count(&self) -> usize {
         self.accepts.load(Ordering::SeqCst)
+    }
+}
+
+/// A server that accepts and never answers. Counts connections.
+pub struct Silent {
+    pub address: SocketAddr,
+    pub accepts: Arc<AtomicUsize>,
+}
+
+impl Silent {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let accepts: Arc<AtomicUsize> = Arc::default();
+        let count = Arc::clone(&accepts);
+        tokio::spawn(async move {
+            let mut open = Vec::new();
+            while let Ok((socket, _)) = listener.accept().await {
+                count.fetch_add(1, Ordering::SeqCst);
+                open.push(socket);
+            }
+        });
+        Silent { address, accepts }
     }
 }
 

@@ -12,17 +12,23 @@ pub struct Connection {
 
 /// Settings whose texts are no secrets. Whatever is not listed is treated as one, so that a setting that
 /// nobody thought of is hidden rather than shown.
-const PLAIN: [&str; 10] = [
+const PLAIN: [&str; 16] = [
     "auth",
     "base_url",
+    "bucket",
     "from",
     "header",
     "hello",
     "host",
     "idempotency_header",
+    "organization",
     "port",
     "prefix",
+    "region",
+    "root",
+    "scopes",
     "tls",
+    "token_url",
 ];
 
 /// Shorter texts are not hidden: they would be found everywhere.

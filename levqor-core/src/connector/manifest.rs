@@ -17,6 +17,9 @@ pub struct Manifest {
     pub docs: Option<String>,
     /// How calls authenticate; empty where nothing is needed.
     pub auth: Vec<AuthKind>,
+    /// What a connection can or must set.
+    #[serde(default)]
+    pub settings: Vec<Setting>,
     /// The provider's limits, as defaults.
     pub budgets: Vec<Budget>,
     /// The actions.
@@ -28,6 +31,15 @@ impl Manifest {
     pub fn action(&self, name: &str) -> Option<&Action> {
         self.actions.iter().find(|a| a.name == name)
     }
+}
+
+/// One setting of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Setting {
+    /// Its name.
+    pub name: String,
+    /// What it is, in a sentence.
+    pub description: String,
 }
 
 /// One thing that a connector can do.
@@ -89,6 +101,9 @@ pub enum AuthKind {
     Basic,
     /// A shared secret that signs the request.
     Signature,
+    /// Tokens that are renewed with a refresh token, client credentials or a service account's key.
+    #[serde(rename = "oauth2")]
+    OAuth2,
 }
 
 /// A provider's limit: at most `calls` within `per`.

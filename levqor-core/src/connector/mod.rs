@@ -10,7 +10,7 @@ mod registry;
 mod suggest;
 
 pub use connection::Connection;
-pub use manifest::{Action, AuthKind, Budget, Idempotency, Manifest, SideEffect};
+pub use manifest::{Action, AuthKind, Budget, Idempotency, Manifest, Setting, SideEffect};
 pub use registry::Registry;
 
 use std::fmt;

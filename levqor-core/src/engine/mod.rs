@@ -4,6 +4,7 @@
 //! [worker](Engine::worker) runs when its `run` is awaited.
 
 mod builder;
+mod call;
 mod credits;
 mod events;
 mod jobs;
@@ -15,6 +16,7 @@ mod view;
 mod worker;
 
 pub use builder::{Builder, Options};
+pub use call::DirectCall;
 pub use credits::{Credits, GrantOptions, StatementLine};
 pub use events::RunEvent;
 pub use jobs::Jobs;

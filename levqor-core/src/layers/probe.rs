@@ -44,6 +44,7 @@ impl Probe {
                 description: String::new(),
                 docs: None,
                 auth: vec![],
+                settings: vec![],
                 budgets: vec![],
                 actions: vec![
                     action("read", SideEffect::Read, Idempotency::Natural),

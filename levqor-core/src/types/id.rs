@@ -22,6 +22,12 @@ pub fn random_bytes<const N: usize>() -> [u8; N] {
     bytes
 }
 
+/// The same generator, for algorithms that draw by themselves.
+pub fn secure_random() -> &'static dyn SecureRandom {
+    static RANDOM: std::sync::OnceLock<SystemRandom> = std::sync::OnceLock::new();
+    RANDOM.get_or_init(SystemRandom::new)
+}
+
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 /// Keeps ids of one process and one millisecond in the order they were made. Uniqueness does not rest

@@ -67,6 +67,7 @@ impl Mark {
             description: "Leaves marks.".into(),
             docs: None,
             auth: vec![],
+            settings: vec![],
             budgets: vec![],
             actions: vec![
                 action("put", Idempotency::Key),

@@ -1,5 +1,6 @@
 //! The command line `levqor`.
 
+mod call;
 mod credits;
 mod doctor;
 mod files;
@@ -72,6 +73,7 @@ enum Command {
     #[command(subcommand)]
     Pipeline(pipeline::PipelineCommand),
     Connectors(pipeline::ConnectorsArgs),
+    Call(call::CallArgs),
     Migrate(doctor::MigrateArgs),
     Doctor(doctor::DoctorArgs),
     #[cfg(feature = "integrity")]
@@ -138,6 +140,7 @@ async fn perform(out: &Out, cli: Cli) -> Result<Exit> {
         Command::Limits(command) => limits::limits(out, global, command).await,
         Command::Pipeline(command) => pipeline::pipeline(out, global, command).await,
         Command::Connectors(args) => pipeline::connectors(out, global, &args),
+        Command::Call(args) => call::call(out, global, &args).await,
         Command::Migrate(args) => doctor::migrate(out, global, &args).await,
         Command::Doctor(args) => doctor::doctor(out, global, args).await,
         #[cfg(feature = "integrity")]

@@ -76,6 +76,18 @@ pub(crate) const FEATURES: &[(&str, bool, &str)] = &[
     ),
     ("http", cfg!(feature = "http"), "requests and webhooks"),
     ("email", cfg!(feature = "email"), "mail over SMTP"),
+    ("ai", cfg!(feature = "ai"), "language models"),
+    ("commerce", cfg!(feature = "commerce"), "Stripe"),
+    ("developer", cfg!(feature = "developer"), "GitHub and Sentry"),
+    ("google", cfg!(feature = "google"), "Google Workspace"),
+    (
+        "messaging",
+        cfg!(feature = "messaging"),
+        "Slack, Telegram, Twilio, Resend, SendGrid",
+    ),
+    ("sql", cfg!(feature = "sql"), "statements on Postgres"),
+    ("storage", cfg!(feature = "storage"), "S3 and files"),
+    ("workspace", cfg!(feature = "workspace"), "Notion"),
     ("integrity", cfg!(feature = "integrity"), "evidence and checks"),
 ];
 

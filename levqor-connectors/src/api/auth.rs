@@ -1,0 +1,114 @@
+//! How requests authenticate.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use levqor_core::connector::{AuthKind, Connection};
+use levqor_core::error::Result;
+use url::Url;
+
+use super::oauth::Grant;
+use super::request::{Ask, percent};
+use super::session::Session;
+use crate::kit::{setting_error, text};
+
+/// A setting and what it is.
+pub(crate) type Setting = (&'static str, &'static str);
+
+/// A way to authenticate.
+pub(crate) enum Auth {
+    /// `Authorization: Bearer` with the setting `token`.
+    Bearer(&'static str),
+    /// `Authorization: Basic` with two settings.
+    Basic(Setting, Setting),
+    /// The setting `token` in the path, behind this prefix.
+    Path(&'static str, &'static str),
+    /// A bearer token that is renewed.
+    Renewed(&'static Grant),
+    /// Nothing, at an address that the connection names: a server of one's own.
+    Open,
+    /// The request is signed when it is ready.
+    Sign(&'static [Setting], Signer),
+    /// The action does it by itself.
+    Own(AuthKind, &'static [Setting]),
+}
+
+/// Signs a request: adds headers that depend on method, address, headers and body.
+pub(crate) type Signer = fn(&Session<'_>, &Ask, &str, &mut Vec<(String, String)>) -> Result<()>;
+
+impl Auth {
+    pub(crate) fn kind(&self) -> AuthKind {
+        match self {
+            Auth::Basic(..) => AuthKind::Basic,
+            Auth::Path(..) => AuthKind::ApiKey,
+            Auth::Renewed(_) => AuthKind::OAuth2,
+            Auth::Bearer(_) | Auth::Open => AuthKind::Bearer,
+            Auth::Sign(..) => AuthKind::Signature,
+            Auth::Own(kind, _) => *kind,
+        }
+    }
+
+    pub(crate) fn settings(&self) -> Vec<Setting> {
+        match self {
+            Auth::Bearer(what) | Auth::Path(_, what) => vec![("token", *what)],
+            Auth::Basic(user, password) => vec![*user, *password],
+            Auth::Renewed(grant) => grant.settings(),
+            Auth::Open => vec![],
+            Auth::Own(_, settings) | Auth::Sign(settings, _) => settings.to_vec(),
+        }
+    }
+
+    /// What it needs, for a hint.
+    pub(crate) fn needs(&self) -> &'static str {
+        match self {
+            Auth::Bearer(_) | Auth::Path(..) => "a `token`",
+            Auth::Basic(..) => "user and password as its manifest names them",
+            Auth::Renewed(grant) => grant.needs(),
+            Auth::Open => "a `base_url`",
+            Auth::Sign(..) | Auth::Own(..) => "the settings that its manifest names",
+        }
+    }
+
+    /// Whether the connection has what it needs.
+    pub(crate) fn given(&self, connection: &Connection) -> bool {
+        let has = |name: &str| connection.text(name).is_some_and(|t| !t.is_empty());
+        match self {
+            Auth::Bearer(_) | Auth::Path(..) => has("token"),
+            Auth::Basic((user, _), (password, _)) => has(user) && has(password),
+            Auth::Renewed(grant) => grant.given(connection),
+            Auth::Open => has("base_url"),
+            Auth::Sign(settings, _) => settings.iter().take(2).all(|(name, _)| has(name)),
+            Auth::Own(_, settings) => settings.iter().any(|(name, _)| has(name)),
+        }
+    }
+
+    /// Puts the credentials to a request: into its headers, or into the path behind the base.
+    pub(crate) fn put(
+        &self,
+        connection: &Connection,
+        token: Option<&str>,
+        base: &Url,
+        url: &mut String,
+        headers: &mut Vec<(String, String)>,
+    ) -> Result<()> {
+        let mut bearer = |token: &str| headers.push(("authorization".into(), format!("Bearer {token}")));
+        match self {
+            Auth::Open | Auth::Sign(..) | Auth::Own(..) => {}
+            Auth::Renewed(_) => bearer(token.unwrap_or_default()),
+            Auth::Bearer(_) => bearer(text(connection, "token")?.unwrap_or_default()),
+            Auth::Basic((user, _), (password, _)) => {
+                let user = text(connection, user)?.unwrap_or_default();
+                if user.contains(':') {
+                    return Err(setting_error(connection, "user", "a user's name cannot hold a colon"));
+                }
+                let both = format!("{user}:{}", text(connection, password)?.unwrap_or_default());
+                headers.push(("authorization".into(), format!("Basic {}", STANDARD.encode(both))));
+            }
+            Auth::Path(prefix, _) => {
+                let token = text(connection, "token")?.unwrap_or_default();
+                let behind = base.as_str().trim_end_matches('/').len();
+                url.insert_str(behind, &format!("/{prefix}{}", percent(token, b":")));
+            }
+        }
+        Ok(())
+    }
+}

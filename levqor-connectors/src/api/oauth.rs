@@ -1,0 +1,304 @@
+//! OAuth 2.0 tokens (RFC 6749): kept, renewed before they end, and by one caller at a time.
+//!
+//! A token is renewed at four fifths of its life, or when the vendor refuses it. However many calls find it stale,
+//! one of them renews it and the others wait for that; a renewal that was begun is brought to its end even if the
+//! call that began it is given up, since a refresh token may be good only once.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{RSA_PKCS1_SHA256, RsaKeyPair};
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use levqor_core::clock::Clock;
+use levqor_core::connector::Connection;
+use levqor_core::error::{Error, ErrorKind, Result};
+use levqor_core::transport::{Reach, Request, Response, Transport};
+use levqor_core::types::{Millis, secure_random};
+use serde_json::{Value, json};
+
+use super::auth::Setting;
+use super::request::encode;
+use super::session::Session;
+use crate::kit::{base_url, setting_error, text};
+
+/// How a vendor gives tokens.
+pub(crate) struct Grant {
+    /// Where tokens are given, unless the connection has a `token_url`.
+    pub(crate) token_url: &'static str,
+    /// What is asked for where a service account or client credentials ask and the connection has no `scopes`.
+    pub(crate) scopes: &'static str,
+    /// Whether it knows Google's service accounts (RFC 7523).
+    pub(crate) service_accounts: bool,
+}
+
+impl Grant {
+    pub(crate) fn settings(&self) -> Vec<Setting> {
+        let mut all = vec![
+            ("token", "an access token; renewed if there is a refresh token"),
+            (
+                "refresh_token",
+                "gives new access tokens, with `client_id` and `client_secret`",
+            ),
+            ("client_id", "the OAuth application's id"),
+            ("client_secret", "the OAuth application's secret"),
+            ("token_url", "where tokens are given, if not at the vendor's usual address"),
+        ];
+        if self.service_accounts {
+            all.push(("service_account", "the JSON key of a service account, as downloaded"));
+            all.push(("subject", "the user that a service account acts for"));
+            all.push(("scopes", "what a service account asks for, separated by spaces"));
+        }
+        all
+    }
+
+    pub(crate) fn needs(&self) -> &'static str {
+        if self.service_accounts {
+            "a `token`, a `refresh_token` with `client_id` and `client_secret`, or a `service_account`"
+        } else {
+            "a `token`, or a `refresh_token` with `client_id` and `client_secret`"
+        }
+    }
+
+    /// Whether the connection has anything that leads to a token.
+    pub(crate) fn given(&self, connection: &Connection) -> bool {
+        connection.text("token").is_some_and(|t| !t.is_empty()) || self.renews(connection)
+    }
+
+    /// Whether the connection can give new tokens.
+    pub(crate) fn renews(&self, connection: &Connection) -> bool {
+        let has = |name: &str| connection.text(name).is_some_and(|t| !t.is_empty());
+        (has("refresh_token") && has("client_id")) || (self.service_accounts && connection.value("service_account").is_some())
+    }
+}
+
+/// The tokens of one vendor's accounts, in this process.
+#[derive(Default)]
+pub(crate) struct Tokens(Mutex<HashMap<String, Arc<tokio::sync::Mutex<Held>>>>);
+
+/// What is known of one account's token.
+#[derive(Default)]
+struct Held {
+    token: Option<Token>,
+    /// The refresh token, if the vendor gave another one than the connection has.
+    rotated: Option<String>,
+    /// A renewal that failed for good, and until when that is believed.
+    failed: Option<(Millis, Error)>,
+}
+
+#[derive(Clone)]
+struct Token {
+    text: String,
+    renew_at: Millis,
+}
+
+/// How long a failed renewal answers for all.
+const FAILED_FOR: Millis = Millis::secs(30);
+/// The life of a token whose giver does not say how long it lives.
+const USUAL_LIFE: Millis = Millis::mins(30);
+/// Accounts that are remembered at most.
+const MOST: usize = 10_000;
+
+impl Tokens {
+    /// A token that is good as far as anybody knows. `refused`: one that the vendor did not take.
+    pub(crate) async fn get(&self, grant: &'static Grant, session: &Session<'_>, refused: Option<&str>) -> Result<String> {
+        let connection = session.connection;
+        let fixed = text(connection, "token")?;
+        if !grant.renews(connection) {
+            return Ok(fixed.unwrap_or_default().to_owned());
+        }
+        let slot = self.slot(&account(session));
+        let mut held = slot.lock_owned().await;
+        let now = session.cx.clock.now();
+        let fresh = |t: &Token| now < t.renew_at && refused != Some(t.text.as_str());
+        if let Some(token) = held.token.as_ref().filter(|t| fresh(t)) {
+            return Ok(token.text.clone());
+        }
+        if let (None, None, Some(fixed)) = (&held.token, refused, fixed) {
+            return Ok(fixed.to_owned());
+        }
+        if let Some((_, error)) = held.failed.as_ref().filter(|(until, _)| now < *until) {
+            return Err(error.clone());
+        }
+        let renewal = Renewal::of(grant, connection, held.rotated.as_deref(), now)?;
+        let (transport, clock) = (Arc::clone(&session.cx.transport), Arc::clone(&session.cx.clock));
+        let (patience, name) = (session.patience(), connection.name().to_owned());
+        // A task of its own: a call that is given up must not lose a refresh token that was good only once.
+        let task = tokio::spawn(async move {
+            let given = renewal.ask(&*transport, &*clock, patience, &name).await;
+            match given {
+                Ok((token, rotated)) => {
+                    held.rotated = rotated.or(held.rotated.take());
+                    held.failed = None;
+                    held.token = Some(token.clone());
+                    Ok(token.text)
+                }
+                Err(e) => {
+                    if !e.retryable() {
+                        held.failed = Some((clock.now() + FAILED_FOR, e.clone()));
+                    }
+                    Err(e)
+                }
+            }
+        });
+        task.await.map_err(|e| Error::internal(format!("a renewal died: {e}")))?
+    }
+
+    fn slot(&self, account: &str) -> Arc<tokio::sync::Mutex<Held>> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() >= MOST && !all.contains_key(account) {
+            all.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        Arc::clone(all.entry(account.to_owned()).or_default())
+    }
+}
+
+/// Whose token: a connection that gets other credentials is another account.
+fn account(session: &Session<'_>) -> String {
+    let c = session.connection;
+    let parts = ["refresh_token", "client_id", "token_url", "subject", "scopes"].map(|n| c.text(n).unwrap_or_default());
+    let key = c.value("service_account").map(Value::to_string).unwrap_or_default();
+    let print = digest(&SHA256, format!("{parts:?}{key}").as_bytes());
+    format!("{}/{}/{}", session.cx.tenant, c.name(), URL_SAFE_NO_PAD.encode(print))
+}
+
+/// A request for a token.
+struct Renewal {
+    url: String,
+    reach: Reach,
+    form: Vec<(String, String)>,
+}
+
+impl Renewal {
+    fn of(grant: &Grant, connection: &Connection, rotated: Option<&str>, now: Millis) -> Result<Self> {
+        let own = base_url(connection, "token_url")?.map(|u| u.as_str().trim_end_matches('/').to_owned());
+        let reach = if own.is_some() { Reach::Any } else { Reach::Public };
+        let url = own.unwrap_or_else(|| grant.token_url.to_owned());
+        let key = connection.value("service_account").filter(|_| grant.service_accounts);
+        let form = if let Some(key) = key {
+            let scopes = text(connection, "scopes")?.unwrap_or(grant.scopes);
+            let subject = text(connection, "subject")?;
+            let word = assertion(connection, key, scopes, subject, grant.token_url, now)?;
+            vec![
+                ("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer".to_owned()),
+                ("assertion", word),
+            ]
+        } else {
+            let setting = |name: &str| Ok::<_, Error>(text(connection, name)?.unwrap_or_default().to_owned());
+            let refresh = rotated.map_or_else(|| setting("refresh_token"), |r| Ok(r.to_owned()))?;
+            vec![
+                ("grant_type", "refresh_token".to_owned()),
+                ("refresh_token", refresh),
+                ("client_id", setting("client_id")?),
+                ("client_secret", setting("client_secret")?),
+            ]
+        };
+        let form = form.into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
+        Ok(Renewal { url, reach, form })
+    }
+
+    async fn ask(
+        self,
+        transport: &dyn Transport,
+        clock: &dyn Clock,
+        patience: Millis,
+        connection: &str,
+    ) -> Result<(Token, Option<String>)> {
+        let mut request = Request::new("POST", self.url);
+        request.reach = self.reach;
+        request.timeout = patience;
+        request.max_response = 256 << 10;
+        request.headers = vec![
+            ("content-type".into(), "application/x-www-form-urlencoded".into()),
+            ("accept".into(), "application/json".into()),
+        ];
+        request.body = encode(&self.form).into();
+        // Nothing of the action itself was sent so far.
+        let answer = transport
+            .send(request)
+            .await
+            .map_err(|e| e.effect_is(levqor_core::error::Effect::None))?;
+        let body: Value = serde_json::from_slice(&answer.body).unwrap_or(Value::Null);
+        let field = |name: &str| body.get(name).and_then(Value::as_str).filter(|t| !t.is_empty());
+        let Some(token) = field("access_token").filter(|_| (200..300).contains(&answer.status)) else {
+            return Err(refused(&answer, field("error"), connection));
+        };
+        let life = match body.get("expires_in") {
+            Some(Value::Number(n)) => n.as_i64(),
+            Some(Value::String(s)) => s.parse().ok(),
+            _ => None,
+        };
+        let life = life
+            .filter(|s| *s > 0)
+            .map_or(USUAL_LIFE, |s| Millis(s.saturating_mul(1_000)));
+        let token = Token {
+            text: token.to_owned(),
+            renew_at: clock.now() + Millis(life.0 / 5 * 4),
+        };
+        Ok((token, field("refresh_token").map(str::to_owned)))
+    }
+}
+
+fn refused(answer: &Response, code: Option<&str>, connection: &str) -> Error {
+    let status = answer.status;
+    if status == 429 || status >= 500 {
+        let message = format!("the tokens of the connection `{connection}` cannot be renewed now: answered with {status}");
+        return Error::unavailable("auth.renewal_unavailable", message);
+    }
+    let code = crate::kit::shown(code.unwrap_or("no access token"), 60);
+    let message = format!("the tokens of the connection `{connection}` cannot be renewed: {code}");
+    Error::new(ErrorKind::Denied, "auth.reconnect", message)
+        .with("provider_code", code)
+        .with("status", status)
+        .with("connection", connection)
+        .hint("connect the account again")
+}
+
+/// A service account's signed word that it is it (RFC 7523): a JSON Web Token, good for an hour.
+fn assertion(
+    connection: &Connection,
+    key: &Value,
+    scopes: &str,
+    subject: Option<&str>,
+    audience: &str,
+    now: Millis,
+) -> Result<String> {
+    let bad = || setting_error(connection, "service_account", "this is not the JSON key of a service account");
+    let parsed;
+    let key = match key {
+        // As an environment variable gives it.
+        Value::String(text) => {
+            parsed = serde_json::from_str::<Value>(text).map_err(|_| bad())?;
+            &parsed
+        }
+        other => other,
+    };
+    let field = |name: &str| key.get(name).and_then(Value::as_str).ok_or_else(bad);
+    let pem: String = field("private_key")?.lines().filter(|l| !l.starts_with("-----")).collect();
+    let pair = STANDARD
+        .decode(pem.trim())
+        .ok()
+        .and_then(|der| RsaKeyPair::from_pkcs8(&der).ok())
+        .ok_or_else(bad)?;
+    let seconds = now.0.div_euclid(1_000);
+    let mut claims = json!({
+        "iss": field("client_email")?, "scope": scopes, "aud": audience, "iat": seconds, "exp": seconds + 3_600
+    });
+    if let Some(subject) = subject {
+        claims["sub"] = subject.into();
+    }
+    let mut head = json!({"alg": "RS256", "typ": "JWT"});
+    if let Some(id) = key.get("private_key_id").and_then(Value::as_str) {
+        head["kid"] = id.into();
+    }
+    let signed = format!(
+        "{}.{}",
+        URL_SAFE_NO_PAD.encode(head.to_string()),
+        URL_SAFE_NO_PAD.encode(claims.to_string())
+    );
+    let mut signature = vec![0; pair.public_modulus_len()];
+    pair.sign(&RSA_PKCS1_SHA256, secure_random(), signed.as_bytes(), &mut signature)
+        .map_err(|_| bad())?;
+    Ok(format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+}

@@ -1,0 +1,12 @@
+//! Money and shops.
+
+mod stripe;
+
+use std::sync::Arc;
+
+use levqor_core::connector::Connector;
+
+/// The connectors of this family.
+pub(crate) fn all() -> Vec<Arc<dyn Connector>> {
+    vec![Arc::new(stripe::connector())]
+}

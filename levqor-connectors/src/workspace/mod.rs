@@ -1,0 +1,12 @@
+//! Pages, tasks and tickets.
+
+mod notion;
+
+use std::sync::Arc;
+
+use levqor_core::connector::Connector;
+
+/// The connectors of this family.
+pub(crate) fn all() -> Vec<Arc<dyn Connector>> {
+    vec![Arc::new(notion::connector())]
+}
