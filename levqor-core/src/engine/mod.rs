@@ -13,7 +13,7 @@ mod view;
 mod worker;
 
 pub use builder::{Builder, Options};
-pub use credits::{Credits, GrantOptions, StatementLine};
+pub use credits::{CaptureOptions, Credits, GrantOptions, Linked, RefundOptions, StatementLine, Totals};
 pub use events::RunEvent;
 pub use jobs::Jobs;
 pub use pipelines::{Pipelines, RunRequest, Submitted};

@@ -44,6 +44,10 @@ macro_rules! each_table {
             $do;
         }
         {
+            let $t = &mut r.ledger.sources;
+            $do;
+        }
+        {
             let $t = &mut r.ledger.holds;
             $do;
         }
@@ -105,7 +109,7 @@ impl Rows {
 
     /// Where the undo logs stand.
     pub fn mark(&mut self) -> Mark {
-        let mut mark = Vec::with_capacity(11);
+        let mut mark = Vec::with_capacity(12);
         each_table!(self, |t| mark.push(t.mark()));
         Mark(mark)
     }

@@ -232,6 +232,20 @@ impl<R: Row> Table<R> {
         }
     }
 
+    /// Whether it is known what stands under a key.
+    pub fn has(&self, key: &R::Key) -> bool {
+        self.complete || self.rows.contains_key(key)
+    }
+
+    /// Asks again for what was taken by [`Table::take_wants`].
+    pub fn want_again(&mut self, wants: Wants<R>) {
+        self.wants.keys.extend(wants.keys);
+        self.wants.groups.extend(wants.groups);
+        for (group, (n, upto)) in wants.fronts {
+            self.note_front(group, n, upto);
+        }
+    }
+
     /// Asks for a group ahead of time.
     pub fn want_group(&mut self, group: R::Group) {
         if !self.complete && !self.whole.contains(&group) {

@@ -6,6 +6,7 @@
 //! `text::Dialect`.
 
 mod conn;
+mod ledger;
 mod load;
 mod migrate;
 #[cfg(feature = "postgres")]
