@@ -112,7 +112,10 @@ impl Play {
             let mut args = call["args"].clone();
             let fields = args.as_object_mut().unwrap().values_mut();
             fields.filter(|v| **v == "{each}").for_each(|v| *v = each.clone());
-            let (op, key) = (call["op"].as_str().unwrap().to_owned(), call["key"].as_str().map(str::to_owned));
+            let (op, key) = (
+                call["op"].as_str().unwrap().to_owned(),
+                call["key"].as_str().map(str::to_owned),
+            );
             async move {
                 let task = tokio::spawn(async move { self::call(&engine, &op, &args, key.as_deref()).await });
                 task.await.unwrap()
@@ -190,9 +193,9 @@ fn capture_options(args: &Value) -> Result<CaptureOptions> {
 fn refund_options(args: &Value) -> Result<RefundOptions> {
     Ok(RefundOptions {
         amount: amount_if_any(args, "amount")?,
-        on_expired: args["regrant_days"].as_u64().map_or(OnExpired::Expire, |days| {
-            OnExpired::Regrant(u32::try_from(days).unwrap())
-        }),
+        on_expired: args["regrant_days"]
+            .as_u64()
+            .map_or(OnExpired::Expire, |days| OnExpired::Regrant(u32::try_from(days).unwrap())),
     })
 }
 
@@ -212,14 +215,22 @@ async fn call(engine: &Engine, op: &str, args: &Value, key: Option<&str>) -> Res
     let account = || text(args, "account");
     let data = |answer| serde_json::to_value(answer).map_err(|e| Error::internal(e.to_string()));
     let answer = match op {
-        "grant" => credits.grant(account(), amount(args, "amount")?, grant_options(args), key).await,
+        "grant" => {
+            credits
+                .grant(account(), amount(args, "amount")?, grant_options(args), key)
+                .await
+        }
         "spend" => credits.spend(account(), amount(args, "amount")?, key).await,
         "hold" => {
             credits
                 .hold(account(), amount(args, "amount")?, instant(args, "expires_at"), key)
                 .await
         }
-        "capture" => credits.capture(&text(args, "hold").parse()?, capture_options(args)?, key).await,
+        "capture" => {
+            credits
+                .capture(&text(args, "hold").parse()?, capture_options(args)?, key)
+                .await
+        }
         "release" => credits.release(&text(args, "hold").parse()?, key).await,
         "extend" => {
             credits
