@@ -152,6 +152,76 @@ fn credits_are_granted_once_under_a_key_and_every_booking_is_told() {
 }
 
 #[test]
+fn credits_are_spent_held_given_back_and_moved() {
+    let p = Place::new();
+    let grant = [
+        "credits",
+        "grant",
+        "acme",
+        "100",
+        "--expires",
+        "30d",
+        "--paid",
+        "1000EUR",
+        "--source",
+        "in_1",
+        "--key",
+        "g",
+    ];
+    let pack = p.ok(&grant)["grant"].clone();
+    assert_eq!(p.ok(&grant)["grant"], pack, "a span is the same span the next time");
+    let id = |v: &Value| v.as_str().unwrap().to_owned();
+    let available = |v: &Value| id(&v["balance"]["available"]);
+
+    let spent = p.ok(&["credits", "spend", "acme", "30", "--key", "s"]);
+    assert_eq!(available(&spent), "70");
+    let back = p.ok(&["credits", "refund", &id(&spent["transaction"]), "--amount", "10"]);
+    assert_eq!((available(&back), &back["refund_of"]), ("80".into(), &spent["transaction"]));
+
+    let hold = id(&p.ok(&["credits", "hold", "acme", "50", "--expires", "15m"])["hold"]);
+    assert_eq!(
+        p.ok(&["credits", "capture", &hold, "--amount", "5", "--partial"])["balance"]["held"],
+        "45"
+    );
+    assert_eq!(p.ok(&["credits", "extend", &hold, "30m"])["amount"], "45");
+    assert_eq!(
+        available(&p.ok(&["credits", "capture", &hold, "--amount", "47", "--overage"])),
+        "28"
+    );
+    let hold = id(&p.ok(&["credits", "hold", "acme", "8"])["hold"]);
+    assert_eq!(available(&p.ok(&["credits", "release", &hold])), "28");
+
+    assert_eq!(available(&p.ok(&["credits", "transfer", "acme", "bob", "8"])), "20");
+    assert_eq!(available(&p.ok(&["credits", "clawback", &id(&pack), "250EUR"])), "-5");
+    assert_eq!(p.ok(&["credits", "overdraft", "acme", "6"])["balance"]["spendable"], "1");
+    p.ok(&["credits", "freeze", "bob"]);
+    let frozen = p.run(&["credits", "spend", "bob", "1", "--json"]);
+    assert_eq!((frozen.code, &frozen.problem()["code"]), (4, &json!("ledger.account_frozen")));
+    p.ok(&["credits", "freeze", "bob", "--off"]);
+    assert_eq!(available(&p.ok(&["credits", "spend", "bob", "1"])), "7");
+
+    let grants = p.ok(&["credits", "grants", "acme", "--all"]);
+    assert_eq!(
+        (&grants["grants"][0]["id"], &grants["grants"][0]["remaining"]),
+        (&pack, &json!("0"))
+    );
+    assert_eq!(p.ok(&["credits", "grants", "bob"])["grants"][0]["remaining"], "7");
+    let kinds = p.ok(&["credits", "statement", "acme"]);
+    let kinds: Vec<_> = kinds["lines"].as_array().unwrap().iter().map(|l| id(&l["kind"])).collect();
+    assert_eq!(
+        kinds,
+        ["grant", "spend", "refund", "capture", "capture", "transfer", "clawback"]
+    );
+    assert_eq!(p.ok(&["credits", "audit"])["sound"], true);
+    let human = p.run(&["credits", "hold", "bob", "2"]);
+    assert!(
+        human.out.starts_with("held 2 (hold_") && human.out.contains("available now: 5"),
+        "{}",
+        human.out
+    );
+}
+
+#[test]
 fn tenants_do_not_see_each_other_and_the_url_may_come_from_the_environment() {
     let p = Place::new();
     p.ok(&["credits", "grant", "acme", "7", "--tenant", "one"]);
@@ -347,6 +417,27 @@ fn bad_input_of_every_kind_ends_with_its_code_and_says_what_and_where() {
         (&["jobs", "list", "--state", "sleepy"], 2, "cli.bad_state", "sleepy"),
         (&["credits", "grant", "acme", "-5"], 2, "", ""),
         (&["credits", "grant", "acme", "1e3"], 2, "amount.invalid", "1e3"),
+        (&["credits", "spend", "acme", "1"], 4, "ledger.insufficient_credits", "credit"),
+        (&["credits", "spend", "acme", "-1"], 2, "ledger.invalid_amount", "-1"),
+        (&["credits", "release", "42"], 2, "id.invalid", "42"),
+        (
+            &["credits", "capture", "hold_00000000000000000000000000"],
+            3,
+            "ledger.hold_not_found",
+            "hold_0",
+        ),
+        (
+            &["credits", "refund", "txn_00000000000000000000000000"],
+            3,
+            "ledger.transaction_not_found",
+            "txn_0",
+        ),
+        (
+            &["credits", "grant", "acme", "1", "--paid", "much"],
+            2,
+            "cli.bad_money",
+            "much",
+        ),
         (
             &["credits", "grant", "acme", "1", "--expires", "soon"],
             2,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use levqor_core::backend::Backend;
 use levqor_core::clock::ManualClock;
-use levqor_core::credits::{Category, OnExpired, Overage, Rollover, split};
+use levqor_core::credits::{Category, Expiry, OnExpired, Overage, Rollover, split};
 use levqor_core::engine::{CaptureOptions, Engine, GrantOptions, Linked, RefundOptions};
 use levqor_core::error::{Error, Result};
 use levqor_core::store::{AsOf, Store};
@@ -164,6 +164,12 @@ fn instant(args: &Value, name: &str) -> Option<Millis> {
     args[name].as_str().map(|text| Millis::parse_rfc3339(text).unwrap())
 }
 
+/// An instant, or milliseconds from the beginning.
+fn expiry(args: &Value, name: &str) -> Option<Expiry> {
+    let span = args[name].as_i64().map(|ms| Expiry::In(Millis(ms)));
+    span.or_else(|| instant(args, name).map(Expiry::At))
+}
+
 fn grant_options(args: &Value) -> GrantOptions {
     let default = GrantOptions::default();
     GrantOptions {
@@ -172,7 +178,7 @@ fn grant_options(args: &Value) -> GrantOptions {
             .as_str()
             .map_or(default.category, |name| Category::from_name(name).unwrap()),
         effective_at: instant(args, "effective_at"),
-        expires_at: instant(args, "expires_at"),
+        expires: expiry(args, "expires"),
         booked_at: instant(args, "booked_at"),
         paid: serde_json::from_value(args["paid"].clone()).unwrap(),
         source: args["source"].as_str().map(str::to_owned),
@@ -203,7 +209,7 @@ fn refund_options(args: &Value) -> Result<RefundOptions> {
 fn link<'a>(linked: Linked<'a>, op: &str, args: &Value) -> Result<Linked<'a>> {
     Ok(match op {
         "spend" => linked.spend(text(args, "account"), amount(args, "amount")?),
-        "hold" => linked.hold(text(args, "account"), amount(args, "amount")?, instant(args, "expires_at")),
+        "hold" => linked.hold(text(args, "account"), amount(args, "amount")?, expiry(args, "expires")),
         "grant" => linked.grant(text(args, "account"), amount(args, "amount")?, grant_options(args)),
         other => panic!("`{other}` is not linked in the vectors"),
     })
@@ -223,7 +229,7 @@ async fn call(engine: &Engine, op: &str, args: &Value, key: Option<&str>) -> Res
         "spend" => credits.spend(account(), amount(args, "amount")?, key).await,
         "hold" => {
             credits
-                .hold(account(), amount(args, "amount")?, instant(args, "expires_at"), key)
+                .hold(account(), amount(args, "amount")?, expiry(args, "expires"), key)
                 .await
         }
         "capture" => {
@@ -234,7 +240,7 @@ async fn call(engine: &Engine, op: &str, args: &Value, key: Option<&str>) -> Res
         "release" => credits.release(&text(args, "hold").parse()?, key).await,
         "extend" => {
             credits
-                .extend(&text(args, "hold").parse()?, instant(args, "until").unwrap(), key)
+                .extend(&text(args, "hold").parse()?, expiry(args, "until").unwrap(), key)
                 .await
         }
         "refund" => credits.refund(&text(args, "txn").parse()?, refund_options(args)?, key).await,

@@ -32,12 +32,13 @@ pub fn apply(rows: &mut LedgerRows, tenant: &Tenant, op: &LedgerOp, now: Millis,
             hold,
             owner,
             amount,
-            expires_at,
+            expires,
         } => {
             positive(*amount)?;
-            in_future(*expires_at, now, "expires_at")?;
+            let expires_at = expires.map(|e| e.after(now));
+            in_future(expires_at, now, "expires")?;
             let mut account = current(rows, cx, owner)?;
-            open(rows, cx, &mut account, hold, *amount, *expires_at)?;
+            open(rows, cx, &mut account, hold, *amount, expires_at)?;
             finish(rows, account, hold.as_str(), *amount)
         }
         LedgerOp::Capture {
@@ -59,11 +60,12 @@ pub fn apply(rows: &mut LedgerRows, tenant: &Tenant, op: &LedgerOp, now: Millis,
             finish(rows, account, hold.id.as_str(), hold.open)
         }
         LedgerOp::Extend { hold, until } => {
-            in_future(Some(*until), now, "until")?;
+            let until = until.after(now);
+            in_future(Some(until), now, "until")?;
             let (mut account, hold) = of_hold(rows, cx, hold)?;
-            due_at(&mut account, Some(*until));
+            due_at(&mut account, Some(until));
             rows.holds.put(Hold {
-                expires_at: Some(*until),
+                expires_at: Some(until),
                 ..(*hold).clone()
             })?;
             finish(rows, account, hold.id.as_str(), hold.open)

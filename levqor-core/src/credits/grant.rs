@@ -18,9 +18,10 @@ pub(super) fn issued(category: Category) -> &'static str {
 /// Refuses what can be seen to be wrong without looking at the ledger.
 pub(super) fn check(new: &NewGrant, now: Millis) -> Result<()> {
     let effective_at = new.effective_at.unwrap_or(now);
-    if new.expires_at.is_some_and(|at| at <= effective_at.max(now)) {
+    let ends = new.expires.map(|e| e.after(effective_at));
+    if ends.is_some_and(|at| at <= effective_at.max(now)) {
         let message = "a grant must end after now, and after it begins";
-        return Err(Error::invalid("ledger.invalid_expiry", message).at("expires_at"));
+        return Err(Error::invalid("ledger.invalid_expiry", message).at("expires"));
     }
     if !(0..=255).contains(&new.priority) {
         let message = format!("a priority lies between 0 and 255, not {}", new.priority);
@@ -80,7 +81,7 @@ pub(super) fn grant(rows: &mut LedgerRows, cx: Cx<'_>, account: &mut Account, ne
         category: new.category,
         seq: account.grants,
         effective_at,
-        expires_at: new.expires_at,
+        expires_at: new.expires.map(|e| e.after(effective_at)),
         source: new.source.clone(),
         paid_minor: new.paid.as_ref().map(|m| m.minor),
         currency: new.paid.as_ref().map(|m| m.currency.as_str().into()),

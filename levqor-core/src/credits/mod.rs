@@ -32,7 +32,7 @@ mod tables;
 pub use apply::{apply, wants};
 pub use audit::{AuditReport, Violation, audit};
 pub use book::SYSTEM;
-pub use op::{Balance, Category, LedgerAnswer, LedgerOp, NewGrant, OnExpired, Overage};
+pub use op::{Balance, Category, Expiry, LedgerAnswer, LedgerOp, NewGrant, OnExpired, Overage};
 pub use row::{Account, Entry, Grant, GrantSource, GrantState, Hold, HoldState, Slice, Txn};
 pub use split::{Rollover, split};
 pub use tables::{DDL, LedgerRows};

@@ -40,6 +40,35 @@ pub enum OnExpired {
     Regrant(u32),
 }
 
+/// When something ends.
+///
+/// Whoever repeats a call under its idempotency key repeats a span as it was; an instant that is counted
+/// from the caller's clock would be another one, and so another payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expiry {
+    /// At this instant.
+    At(Millis),
+    /// So long after it begins.
+    In(Millis),
+}
+
+impl Expiry {
+    /// The instant, of something that begins at this one.
+    pub fn after(self, beginning: Millis) -> Millis {
+        match self {
+            Expiry::At(instant) => instant,
+            Expiry::In(span) => beginning.saturating_add(span),
+        }
+    }
+}
+
+impl From<Millis> for Expiry {
+    fn from(instant: Millis) -> Self {
+        Expiry::At(instant)
+    }
+}
+
 /// A grant to be made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NewGrant {
@@ -57,8 +86,8 @@ pub struct NewGrant {
     pub category: Category,
     /// Usable from then on; now, if it is not said. Until then nothing of it counts.
     pub effective_at: Option<Millis>,
-    /// Usable until then.
-    pub expires_at: Option<Millis>,
+    /// Usable until then; a span counts from the beginning.
+    pub expires: Option<Expiry>,
     /// When it counts in balances as of an instant, if that is earlier than now.
     pub booked_at: Option<Millis>,
     /// What was paid for it, for a clawback.
@@ -78,7 +107,7 @@ impl NewGrant {
             priority: 100,
             category: Category::Paid,
             effective_at: None,
-            expires_at: None,
+            expires: None,
             booked_at: None,
             paid: None,
             source: None,
@@ -109,7 +138,7 @@ pub enum LedgerOp {
         /// How much.
         amount: MicroCredits,
         /// When it runs out by itself.
-        expires_at: Option<Millis>,
+        expires: Option<Expiry>,
     },
     /// Spends from a hold.
     Capture {
@@ -133,8 +162,8 @@ pub enum LedgerOp {
     Extend {
         /// The hold.
         hold: HoldId,
-        /// Its new end.
-        until: Millis,
+        /// Its new end; a span counts from now.
+        until: Expiry,
     },
     /// Gives back what a spend or a capture took, last drawn first.
     Refund {
@@ -200,18 +229,15 @@ impl LedgerOp {
                 new.priority,
                 new.category,
                 new.effective_at,
-                new.expires_at,
+                new.expires,
                 new.booked_at,
                 new.paid,
                 new.source
             ]),
             LedgerOp::Spend { owner, amount, .. } => json!(["spend", owner, amount]),
             LedgerOp::Hold {
-                owner,
-                amount,
-                expires_at,
-                ..
-            } => json!(["hold", owner, amount, expires_at]),
+                owner, amount, expires, ..
+            } => json!(["hold", owner, amount, expires]),
             LedgerOp::Capture {
                 hold,
                 amount,

@@ -1,6 +1,6 @@
 //! What may happen, drawn by chance: with small numbers, so that it happens together.
 
-use levqor_core::credits::{Category, LedgerOp, NewGrant, OnExpired, Overage};
+use levqor_core::credits::{Category, Expiry, LedgerOp, NewGrant, OnExpired, Overage};
 use levqor_core::types::{GrantId, HoldId, MicroCredits, Millis, Money, TxnId};
 use proptest::prelude::*;
 
@@ -169,6 +169,16 @@ pub fn op(act: &Act, model: &Model, now: i64, ids: &mut Ids) -> LedgerOp {
     let pick = |list: Vec<String>, n: usize, none: String| list.get(n % list.len().max(1)).cloned().unwrap_or(none);
     let holds = || model.holds.iter().map(|h| h.id.clone()).collect();
     let later = |span: Option<i64>| span.map(|n| Millis(now + n));
+    // An instant, or a span that counts from another one.
+    let ends = |span: Option<i64>| {
+        span.map(|n| {
+            if n % 2 == 0 {
+                Expiry::In(Millis(n))
+            } else {
+                Expiry::At(Millis(now + n))
+            }
+        })
+    };
     match *act {
         Act::Grant {
             account,
@@ -185,7 +195,7 @@ pub fn op(act: &Act, model: &Model, now: i64, ids: &mut Ids) -> LedgerOp {
             priority,
             category: if promo { Category::Promo } else { Category::Paid },
             effective_at: later(starts),
-            expires_at: later(lasts),
+            expires: ends(lasts),
             booked_at: booked.map(|n| Millis(now - n)),
             paid: paid.map(money),
             ..NewGrant::new(ACCOUNTS[account], MicroCredits(amount), Millis(now))
@@ -199,7 +209,7 @@ pub fn op(act: &Act, model: &Model, now: i64, ids: &mut Ids) -> LedgerOp {
             hold: ids.hold(),
             owner: owner(account),
             amount: MicroCredits(n),
-            expires_at: later(lasts),
+            expires: ends(lasts),
         },
         Act::Capture {
             hold,
@@ -218,7 +228,7 @@ pub fn op(act: &Act, model: &Model, now: i64, ids: &mut Ids) -> LedgerOp {
         },
         Act::Extend(hold, n) => LedgerOp::Extend {
             hold: pick(holds(), hold, ids.hold().to_string()).parse().unwrap(),
-            until: Millis(now + n),
+            until: ends(Some(n)).unwrap(),
         },
         Act::Refund { txn, amount, days } => {
             let txns = model.txns.iter().map(|t| t.id.clone()).collect();

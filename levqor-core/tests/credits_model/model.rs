@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use levqor_core::credits::{Category, LedgerOp, NewGrant, OnExpired, Overage};
-use levqor_core::types::MicroCredits;
+use levqor_core::types::{MicroCredits, Millis};
 
 /// Where one micro-credit lies.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -315,14 +315,14 @@ impl Model {
                 hold,
                 owner,
                 amount,
-                expires_at,
+                expires,
             } => {
                 let tokens = self.draw(owner, amount.0, true, Place::Held)?;
                 self.holds.push(Hold {
                     id: hold.to_string(),
                     owner: owner.to_string(),
                     tokens,
-                    expires_at: expires_at.map(|t| t.0),
+                    expires_at: expires.map(|e| e.after(Millis(self.now)).0),
                     state: "open",
                     captured: 0,
                 });
@@ -342,7 +342,7 @@ impl Model {
             }
             LedgerOp::Extend { hold, until } => {
                 let h = self.find_hold(hold.as_str())?;
-                self.holds[h].expires_at = Some(until.0);
+                self.holds[h].expires_at = Some(until.after(Millis(self.now)).0);
                 Ok(())
             }
             LedgerOp::Refund {
@@ -391,7 +391,8 @@ impl Model {
 
     fn grant(&mut self, new: &NewGrant) -> Outcome {
         let effective_at = new.effective_at.map_or(self.now, |t| t.0);
-        if new.expires_at.is_some_and(|end| end.0 <= effective_at.max(self.now)) {
+        let expires_at = new.expires.map(|e| e.after(Millis(effective_at)).0);
+        if expires_at.is_some_and(|end| end <= effective_at.max(self.now)) {
             return Err("ledger.invalid_expiry");
         }
         let pending = effective_at > self.now;
@@ -402,7 +403,7 @@ impl Model {
             priority: new.priority,
             category: new.category,
             effective_at,
-            expires_at: new.expires_at.map(|t| t.0),
+            expires_at,
             amount: new.amount.0,
             paid: new.paid.as_ref().map(|m| m.minor),
             refunded: 0,

@@ -4,6 +4,7 @@ mod credits;
 mod doctor;
 mod files;
 mod jobs;
+mod ledger;
 mod limits;
 mod out;
 mod pipeline;

@@ -1,7 +1,7 @@
 use serde_json::Value;
 
 use super::{CaptureOptions, GrantOptions, RefundOptions, ops};
-use crate::credits::{LedgerAnswer, LedgerOp};
+use crate::credits::{Expiry, LedgerAnswer, LedgerOp};
 use crate::engine::{Engine, key};
 use crate::error::{Error, Result};
 use crate::store::Answer;
@@ -43,8 +43,8 @@ impl<'a> Linked<'a> {
     }
 
     /// Adds [`hold`](super::Credits::hold).
-    pub fn hold(self, account: &str, amount: MicroCredits, expires_at: Option<Millis>) -> Self {
-        let op = ops::hold(self.now, account, amount, expires_at);
+    pub fn hold(self, account: &str, amount: MicroCredits, expires: Option<Expiry>) -> Self {
+        let op = ops::hold(self.now, account, amount, expires);
         self.op(op)
     }
 
@@ -60,7 +60,7 @@ impl<'a> Linked<'a> {
     }
 
     /// Adds [`extend`](super::Credits::extend).
-    pub fn extend(self, hold: &HoldId, until: Millis) -> Self {
+    pub fn extend(self, hold: &HoldId, until: Expiry) -> Self {
         let hold = hold.clone();
         self.op(LedgerOp::Extend { hold, until })
     }

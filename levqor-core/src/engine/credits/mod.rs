@@ -9,7 +9,7 @@ pub use linked::Linked;
 pub use options::{CaptureOptions, GrantOptions, RefundOptions, StatementLine, Totals};
 
 use super::Engine;
-use crate::credits::{AuditReport, Balance, Grant, Hold, LedgerAnswer, LedgerOp, LedgerRows, SYSTEM, audit};
+use crate::credits::{AuditReport, Balance, Expiry, Grant, Hold, LedgerAnswer, LedgerOp, LedgerRows, SYSTEM, audit};
 use crate::error::{Error, Result};
 use crate::store::{AsOf, EntryFilter, LedgerRead, LedgerScope, Page};
 use crate::types::{GrantId, HoldId, MicroCredits, Millis, Money, TxnId};
@@ -67,9 +67,10 @@ impl<'a> Credits<'a> {
     /// # use levqor_core::{backend::Backend, engine::*, types::*};
     /// # let engine = Engine::builder(Backend::memory()).build()?;
     /// # let credits = engine.credits();
+    /// use levqor_core::credits::{Category, Expiry};
     /// let welcome = GrantOptions {
-    ///     category: levqor_core::credits::Category::Promo,
-    ///     expires_at: Some(engine.now() + Millis::hours(24 * 30)),
+    ///     category: Category::Promo,
+    ///     expires: Some(Expiry::In(Millis::hours(24 * 30))),
     ///     source: Some("welcome:acme".into()),
     ///     ..GrantOptions::default()
     /// };
@@ -109,8 +110,8 @@ impl<'a> Credits<'a> {
         self.one(self.linked().spend(account, amount), idempotency).await
     }
 
-    /// Reserves credits; the answer's `id` is the hold's. Without `expires_at` it lasts until it is
-    /// captured or released.
+    /// Reserves credits; the answer's `id` is the hold's. Without an end it lasts until it is captured or
+    /// released.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -119,8 +120,9 @@ impl<'a> Credits<'a> {
     /// # let engine = Engine::builder(Backend::memory()).build()?;
     /// # let credits = engine.credits();
     /// # credits.grant("acme", "100".parse()?, GrantOptions::default(), None).await?;
-    /// let until = engine.now() + Millis::mins(10);
-    /// let answer = credits.hold("acme", "40".parse()?, Some(until), Some("job-1")).await?;
+    /// use levqor_core::credits::Expiry;
+    /// let ten_minutes = Some(Expiry::In(Millis::mins(10)));
+    /// let answer = credits.hold("acme", "40".parse()?, ten_minutes, Some("job-1")).await?;
     /// assert_eq!((answer.posted.to_string(), answer.held.to_string()), ("100".to_owned(), "40".to_owned()));
     /// # Ok(())
     /// # }
@@ -129,10 +131,10 @@ impl<'a> Credits<'a> {
         &self,
         account: &str,
         amount: MicroCredits,
-        expires_at: Option<Millis>,
+        expires: Option<Expiry>,
         idempotency: Option<&str>,
     ) -> Result<LedgerAnswer> {
-        self.one(self.linked().hold(account, amount, expires_at), idempotency).await
+        self.one(self.linked().hold(account, amount, expires), idempotency).await
     }
 
     /// Spends from a hold, and releases the rest unless the options say otherwise.
@@ -183,14 +185,14 @@ impl<'a> Credits<'a> {
     /// # let engine = Engine::builder(Backend::memory()).build()?;
     /// # let credits = engine.credits();
     /// # credits.grant("acme", "100".parse()?, GrantOptions::default(), None).await?;
-    /// let soon = engine.now() + Millis::mins(1);
-    /// let hold: HoldId = credits.hold("acme", "40".parse()?, Some(soon), None).await?.id.parse()?;
-    /// credits.extend(&hold, soon + Millis::mins(1), None).await?;
-    /// assert_eq!(credits.find_hold(&hold).await?.expires_at, Some(soon + Millis::mins(1)));
+    /// let noon = Millis::parse_rfc3339("2100-01-01T12:00:00Z").unwrap();
+    /// let hold: HoldId = credits.hold("acme", "40".parse()?, Some(noon.into()), None).await?.id.parse()?;
+    /// credits.extend(&hold, (noon + Millis::mins(10)).into(), None).await?;
+    /// assert_eq!(credits.find_hold(&hold).await?.expires_at, Some(noon + Millis::mins(10)));
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn extend(&self, hold: &HoldId, until: Millis, idempotency: Option<&str>) -> Result<LedgerAnswer> {
+    pub async fn extend(&self, hold: &HoldId, until: Expiry, idempotency: Option<&str>) -> Result<LedgerAnswer> {
         self.one(self.linked().extend(hold, until), idempotency).await
     }
 

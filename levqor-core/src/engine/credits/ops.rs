@@ -1,7 +1,7 @@
 //! From the arguments of a verb to the operation, with new ids.
 
 use super::{CaptureOptions, GrantOptions, RefundOptions};
-use crate::credits::{LedgerOp, NewGrant};
+use crate::credits::{Expiry, LedgerOp, NewGrant};
 use crate::types::{GrantId, HoldId, MicroCredits, Millis, Money, TxnId};
 
 pub(super) fn grant(now: Millis, account: &str, amount: MicroCredits, options: GrantOptions) -> LedgerOp {
@@ -9,7 +9,7 @@ pub(super) fn grant(now: Millis, account: &str, amount: MicroCredits, options: G
         priority: options.priority,
         category: options.category,
         effective_at: options.effective_at,
-        expires_at: options.expires_at,
+        expires: options.expires,
         booked_at: options.booked_at,
         paid: options.paid,
         source: options.source.map(Into::into),
@@ -25,12 +25,12 @@ pub(super) fn spend(now: Millis, account: &str, amount: MicroCredits) -> LedgerO
     }
 }
 
-pub(super) fn hold(now: Millis, account: &str, amount: MicroCredits, expires_at: Option<Millis>) -> LedgerOp {
+pub(super) fn hold(now: Millis, account: &str, amount: MicroCredits, expires: Option<Expiry>) -> LedgerOp {
     LedgerOp::Hold {
         hold: HoldId::new(now),
         owner: account.into(),
         amount,
-        expires_at,
+        expires,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::credits::{Category, OnExpired, Overage};
+use crate::credits::{Category, Expiry, OnExpired, Overage};
 use crate::types::{MicroCredits, Millis, Money, TxnId};
 
 /// How credits are granted.
@@ -14,8 +14,9 @@ pub struct GrantOptions {
     pub category: Category,
     /// Usable from then on, and counted from then on; now, if it is not said.
     pub effective_at: Option<Millis>,
-    /// Usable until then.
-    pub expires_at: Option<Millis>,
+    /// Usable until then; a span counts from the beginning. (Give a span under an idempotency key, if it is
+    /// to be repeated: an instant that is counted from the clock would be another one.)
+    pub expires: Option<Expiry>,
     /// When it counts in balances of the past, if that is earlier than now.
     pub booked_at: Option<Millis>,
     /// What was paid for it, for a clawback.
@@ -30,7 +31,7 @@ impl Default for GrantOptions {
             priority: 100,
             category: Category::Paid,
             effective_at: None,
-            expires_at: None,
+            expires: None,
             booked_at: None,
             paid: None,
             source: None,

@@ -55,7 +55,7 @@ pub(super) fn hold(id: &HoldId, owner: &str, n: i64, expires_at: Option<Millis>)
         hold: id.clone(),
         owner: owner.into(),
         amount: credits(n),
-        expires_at,
+        expires: expires_at.map(Into::into),
     }
 }
 
