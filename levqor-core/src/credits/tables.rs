@@ -88,7 +88,7 @@ pub const DDL: &[&str] = &[
         CHECK (0 <= broken AND broken <= amount AND 0 <= clawed AND clawed <= amount)
     )",
     "CREATE INDEX levqor_grant_open ON levqor_grant (tenant, owner) WHERE closed = 0",
-    "CREATE INDEX levqor_grant_owner ON levqor_grant (tenant, owner, seq)",
+    "CREATE INDEX levqor_grant_closed ON levqor_grant (tenant, owner) WHERE closed = 1",
     "CREATE TABLE levqor_grant_source (
         tenant TEXT NOT NULL,
         source TEXT NOT NULL,

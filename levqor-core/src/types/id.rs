@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use aws_lc_rs::digest;
@@ -67,7 +68,7 @@ macro_rules! ids {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// What every id of this kind starts with.
@@ -75,19 +76,24 @@ macro_rules! ids {
 
             /// A new id. Ids made later sort later.
             pub fn new(now: Millis) -> Self {
-                $name(time_ordered($prefix, now))
+                $name(time_ordered($prefix, now).into())
             }
 
             /// The id of something that follows from what is known already: the same seed gives the
             /// same id, wherever and however often it is made.
             #[allow(dead_code, reason = "not every kind of id is ever derived")]
             pub(crate) fn derived(at: Millis, seed: &str) -> Self {
-                $name(derived($prefix, at, seed))
+                $name(derived($prefix, at, seed).into())
             }
 
             /// Takes a text that is known to be an id, as read back from a store.
-            pub(crate) fn stored(text: String) -> Self {
-                $name(text)
+            pub(crate) fn stored(text: impl Into<Arc<str>>) -> Self {
+                $name(text.into())
+            }
+
+            /// The text, shared.
+            pub(crate) fn shared(&self) -> Arc<str> {
+                self.0.clone()
             }
 
             /// The id as text.
@@ -119,7 +125,7 @@ macro_rules! ids {
             fn from_str(text: &str) -> Result<Self> {
                 let rest = text.split_once('_').filter(|(p, _)| *p == $prefix $(|| *p == $other)?).map(|(_, r)| r);
                 match rest {
-                    Some(r) if r.len() == 26 && r.bytes().all(|b| ALPHABET.contains(&b)) => Ok($name(text.to_owned())),
+                    Some(r) if r.len() == 26 && r.bytes().all(|b| ALPHABET.contains(&b)) => Ok($name(text.into())),
                     _ => Err(Error::invalid(
                         "id.invalid",
                         format!("`{}` is not an id of the form {}_…", text.chars().take(40).collect::<String>(), $prefix),
@@ -146,14 +152,14 @@ ids! {
 impl JobId {
     /// A new id for a run of a pipeline.
     pub fn run(now: Millis) -> Self {
-        JobId(time_ordered("run", now))
+        JobId(time_ordered("run", now).into())
     }
 }
 
 /// Whose data it is. Every durable row carries its tenant; `"default"` unless another is asked for.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Tenant(String);
+pub struct Tenant(Arc<str>);
 
 impl Tenant {
     /// A tenant's name: 1 to 64 of `a-z A-Z 0-9 . _ -`.
@@ -161,7 +167,7 @@ impl Tenant {
         let name = name.into();
         let fits = (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         if fits {
-            Ok(Tenant(name))
+            Ok(Tenant(name.into()))
         } else {
             Err(Error::invalid(
                 "tenant.invalid",
@@ -170,8 +176,12 @@ impl Tenant {
         }
     }
 
-    pub(crate) fn stored(text: String) -> Self {
-        Tenant(text)
+    pub(crate) fn stored(text: impl Into<Arc<str>>) -> Self {
+        Tenant(text.into())
+    }
+
+    pub(crate) fn shared(&self) -> Arc<str> {
+        self.0.clone()
     }
 
     /// The name.
@@ -182,7 +192,7 @@ impl Tenant {
 
 impl Default for Tenant {
     fn default() -> Self {
-        Tenant("default".to_owned())
+        Tenant("default".into())
     }
 }
 

@@ -9,6 +9,8 @@ mod conn;
 mod ledger;
 mod load;
 mod migrate;
+#[cfg(all(test, feature = "sqlite"))]
+mod plan_tests;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod reads;
