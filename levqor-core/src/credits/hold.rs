@@ -115,16 +115,14 @@ pub(super) fn take(
     part: i64,
     held: i64,
 ) -> Step<()> {
-    match lot {
-        Some(id) => adjust(rows, id, |g| {
-            g.remaining.0 -= part;
-            g.held.0 -= held;
-        }),
-        None => {
-            account.debt = account.debt.checked_add(MicroCredits(part))?;
-            Ok(())
-        }
-    }
+    let Some(id) = lot else {
+        account.debt = account.debt.checked_add(MicroCredits(part))?;
+        return Ok(());
+    };
+    adjust(rows, id, |g| {
+        g.remaining.0 -= part;
+        g.held.0 -= held;
+    })
 }
 
 fn slices_of(rows: &mut LedgerRows, hold: &Hold) -> Step<Vec<Arc<Slice>>> {

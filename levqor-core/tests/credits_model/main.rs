@@ -227,16 +227,13 @@ fn agree_on_the_past(model: &Model, store: &MemoryStore, rows: &LedgerRows, now:
 }
 
 fn compare(sent: &Sent, outcome: &Result<Receipt>) {
-    let expect = match sent.misuse {
-        true => Err("idempotency.mismatch"),
-        false => sent.expect.as_ref().map(|()| ()).map_err(String::as_str),
+    let expect = if sent.misuse {
+        Err("idempotency.mismatch")
+    } else {
+        sent.expect.as_ref().copied().map_err(String::as_str)
     };
-    assert_eq!(
-        outcome.as_ref().map(|_| ()).map_err(|e| e.code()),
-        expect,
-        "{:?}",
-        sent.batch.ops
-    );
+    let seen = outcome.as_ref().map(|_| ()).map_err(levqor_core::error::Error::code);
+    assert_eq!(seen, expect, "{:?}", sent.batch.ops);
 }
 
 /// The ledger against the model after every step; a ledger that is swept all the time against one that is not.

@@ -1,5 +1,7 @@
 //! What every operation asks for is found by an index that knows nothing of the history.
 
+#![allow(clippy::unwrap_used)]
+
 use sqlx::sqlite::SqliteConnection;
 use sqlx::{AssertSqlSafe, Connection, Executor, Row as _};
 

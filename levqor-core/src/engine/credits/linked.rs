@@ -4,7 +4,7 @@ use super::{CaptureOptions, GrantOptions, RefundOptions, ops};
 use crate::credits::{Expiry, LedgerAnswer, LedgerOp};
 use crate::engine::{Engine, key};
 use crate::error::{Error, Result};
-use crate::store::Answer;
+use crate::store::{Answer, Batch};
 use crate::types::{GrantId, HoldId, MicroCredits, Millis, Money, TxnId};
 
 /// Operations on credits that happen together or not at all: collected by name, carried out by
@@ -98,7 +98,7 @@ impl<'a> Linked<'a> {
             None => None,
             Some(_) => key(idempotency, &payload(&self.ops))?,
         };
-        let batch = self.ops.into_iter().fold(self.engine.batch().keyed(key), |b, op| b.op(op));
+        let batch = self.ops.into_iter().fold(self.engine.batch().keyed(key), Batch::op);
         let receipt = self.engine.inner.backend.store.commit(batch).await?;
         let answers = receipt.answers.into_iter().map(|answer| match answer {
             Answer::Ledger(answer) => Ok(answer),
