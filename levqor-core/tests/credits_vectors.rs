@@ -352,6 +352,56 @@ async fn agrees_with_the_vectors(stores: &Stores) {
     }
 }
 
+/// What is another tenant's is not there, whatever is asked about it.
+#[tokio::test]
+async fn ids_of_another_tenant_are_unknown() {
+    let stores = stores::memory().await;
+    let (theirs, ours) = (Play::new(&stores.first, "theirs"), Play::new(&stores.first, "ours"));
+    let make = async |op: &str, more: Value| {
+        let mut args = json!({"account": "acme", "amount": "10"});
+        args.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let answer = call(&theirs.engine, op, &args, None).await.unwrap();
+        answer["id"].as_str().unwrap().to_owned()
+    };
+    let paid = json!({"minor": 10, "currency": "EUR"});
+    let grant = make("grant", json!({"amount": "100", "paid": paid, "source": "in_1"})).await;
+    let (hold, txn) = (make("hold", json!({})).await, make("spend", json!({})).await);
+    let until = "2030-01-01T00:00:00Z";
+    for (op, args, code) in [
+        ("capture", json!({"hold": hold}), "ledger.hold_not_found"),
+        ("release", json!({"hold": hold}), "ledger.hold_not_found"),
+        ("extend", json!({"hold": hold, "until": until}), "ledger.hold_not_found"),
+        ("refund", json!({"txn": txn}), "ledger.transaction_not_found"),
+        (
+            "clawback",
+            json!({"grant": grant, "refunded": paid}),
+            "ledger.grant_not_found",
+        ),
+        (
+            "transfer",
+            json!({"from": "acme", "to": "bob", "amount": "1"}),
+            "ledger.insufficient_credits",
+        ),
+    ] {
+        let refused = call(&ours.engine, op, &args, None).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{op}");
+    }
+    let known = ours.engine.credits().find_hold(&hold.parse().unwrap()).await;
+    assert_eq!(known.unwrap_err().code(), "ledger.hold_not_found");
+    assert_eq!(ours.engine.credits().grants("acme", true).await.unwrap(), []);
+    assert_eq!(
+        ours.engine.credits().totals().await.unwrap(),
+        levqor_core::engine::Totals::default()
+    );
+    let same = json!({"account": "acme", "amount": "1", "source": "in_1"});
+    call(&ours.engine, "grant", &same, None).await.unwrap();
+    let theirs = theirs.engine.credits().balance("acme").await.unwrap();
+    assert_eq!(
+        (theirs.posted.to_string(), theirs.held.to_string()),
+        ("90".into(), "10".into())
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory() {
     agrees_with_the_vectors(&stores::memory().await).await;

@@ -89,6 +89,12 @@ impl<'a> Linked<'a> {
         self.op(LedgerOp::Overdraft { owner, limit })
     }
 
+    /// Adds [`freeze`](super::Credits::freeze).
+    pub fn freeze(self, account: &str, frozen: bool) -> Self {
+        let owner = account.into();
+        self.op(LedgerOp::Freeze { owner, frozen })
+    }
+
     /// Carries out all of them in one commit, and answers each, in their order.
     ///
     /// If one is refused, none has happened; the error is that one's, and its detail `operation` is its

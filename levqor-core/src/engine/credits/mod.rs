@@ -301,9 +301,7 @@ impl<'a> Credits<'a> {
     /// # }
     /// ```
     pub async fn freeze(&self, account: &str, frozen: bool, idempotency: Option<&str>) -> Result<LedgerAnswer> {
-        let owner = account.into();
-        self.one(self.linked().op(LedgerOp::Freeze { owner, frozen }), idempotency)
-            .await
+        self.one(self.linked().freeze(account, frozen), idempotency).await
     }
 
     fn reads(&self) -> Arc<dyn LedgerRead> {
