@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::book::{SYSTEM, link};
 use super::{Account, Entry, GrantState, HoldState, LedgerRows};
-use crate::types::{GrantId, MicroCredits};
+use crate::types::{GrantId, MicroCredits, Tenant};
 
 /// What an audit found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -45,11 +45,16 @@ impl AuditReport {
 pub fn audit(rows: &LedgerRows) -> AuditReport {
     let mut report = AuditReport::default();
     transactions(rows, &mut report);
+    let mut held: HashMap<(&Tenant, &str), i128> = HashMap::new();
+    for hold in rows.holds.iter().filter(|h| h.state == HoldState::Open) {
+        *held.entry((&hold.tenant, &hold.owner)).or_default() += i128::from(hold.open.0);
+    }
     for account in rows.accounts.iter() {
         report.accounts += 1;
         chain(rows, account, &mut report);
         if !account.owner.starts_with(SYSTEM) {
-            lots(rows, account, &mut report);
+            let held = held.get(&(&account.tenant, &*account.owner)).copied().unwrap_or(0);
+            lots(rows, account, held, &mut report);
         }
     }
     holds_and_grants(rows, &mut report);
@@ -127,7 +132,7 @@ fn expected(rows: &LedgerRows, head: &str, entry: &Entry) -> Option<std::sync::A
 }
 
 /// What an account says against its open grants and holds.
-fn lots(rows: &LedgerRows, account: &Account, report: &mut AuditReport) {
+fn lots(rows: &LedgerRows, account: &Account, held: i128, report: &mut AuditReport) {
     let key = (account.tenant.clone(), account.owner.clone());
     let begun = rows.grants.peek_group(&key).filter(|g| g.state != GrantState::Pending);
     let worth: i128 = begun.map(|g| i128::from(g.remaining.0)).sum::<i128>() - i128::from(account.debt.0);
@@ -135,7 +140,6 @@ fn lots(rows: &LedgerRows, account: &Account, report: &mut AuditReport) {
         let message = format!("open grants less debt are {worth}, the account says {}", account.posted.0);
         report.wrong("grants", &account.owner, message);
     }
-    let held: i128 = rows.holds.peek_group(&key).map(|h| i128::from(h.open.0)).sum();
     if held != i128::from(account.held.0) {
         let message = format!("open holds are {held}, the account says {}", account.held.0);
         report.wrong("holds", &account.owner, message);

@@ -148,7 +148,7 @@ pub(super) fn post(
 }
 
 /// The hash of an entry: SHA-256 over the hash before it, its fields and its transaction's kind, one a
-/// line. (No field but the last two texts has a line break, and their lengths are told.)
+/// line. (A name may have line breaks, so its length is told.)
 pub(super) fn link(before: &str, e: &Entry, kind: &str) -> Arc<str> {
     let text = format!(
         "{before}\n{}\n{} {}\n{}\n{}\n{kind}\n{}\n{}\n{}\n{}\n{}",

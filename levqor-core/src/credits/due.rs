@@ -1,11 +1,13 @@
 //! What begins and ends by the clock.
 
+use std::sync::Arc;
+
 use super::book::{Booking, Cx, book};
 use super::draw::{adjust, repay};
 use super::hold::close;
-use super::{Account, Grant, GrantState, HoldState, LedgerRows};
+use super::{Account, Grant, GrantState, Hold, HoldState, LedgerRows};
 use crate::table::Step;
-use crate::types::{GrantId, HoldId, MicroCredits, Millis, TxnId};
+use crate::types::{GrantId, HoldId, MicroCredits, Millis, Tenant, TxnId};
 
 /// In the order in which they happen at the same instant.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -26,16 +28,14 @@ pub(super) fn fold(rows: &mut LedgerRows, cx: Cx<'_>, account: &mut Account) -> 
         return Ok(());
     }
     let key = (account.tenant.clone(), account.owner.clone());
-    rows.holds.want_group(key.clone());
     rows.grants.want_group(key.clone());
-    let holds = rows.holds.group(&key)?;
+    let holds = ended(rows, &key, cx.now)?;
     let grants = rows.grants.group(&key)?;
     let mut due: Vec<(Millis, Due)> = Vec::new();
     for hold in &holds {
-        if let Some(at) = hold.expires_at.filter(|at| *at <= cx.now) {
-            rows.slices.want_group((hold.id.as_str().into(),));
-            due.push((at, Due::Hold(hold.opened_at, hold.id.clone())));
-        }
+        rows.slices.want_group((hold.id.as_str().into(),));
+        let at = hold.expires_at.unwrap_or(cx.now);
+        due.push((at, Due::Hold(hold.opened_at, hold.id.clone())));
     }
     for grant in &grants {
         if grant.state == GrantState::Pending && grant.effective_at <= cx.now {
@@ -69,14 +69,28 @@ pub(super) fn fold(rows: &mut LedgerRows, cx: Cx<'_>, account: &mut Account) -> 
             }
         }
     }
-    let holds = rows.holds.group(&key)?.into_iter().filter_map(|h| h.expires_at);
+    let hold = rows.holds.first(&key, 1, i64::MAX)?.pop().and_then(|h| h.expires_at);
     let grants = rows.grants.group(&key)?.into_iter().filter_map(|g| match g.state {
         GrantState::Pending => Some(g.effective_at),
         GrantState::Live => g.expires_at,
         GrantState::Expired => None,
     });
-    account.next_due = grants.chain(holds).min();
+    account.next_due = grants.chain(hold).min();
     Ok(())
+}
+
+/// The holds that have run out: however many others are open, they are not looked at.
+fn ended(rows: &mut LedgerRows, account: &(Tenant, Arc<str>), now: Millis) -> Step<Vec<Arc<Hold>>> {
+    let over = |h: &Arc<Hold>| h.expires_at.is_some_and(|at| at <= now);
+    let mut n = 64;
+    loop {
+        let mut front = rows.holds.first(account, n, i64::MAX)?;
+        if front.len() < n || !front.iter().all(over) {
+            front.retain(over);
+            return Ok(front);
+        }
+        n *= 2;
+    }
 }
 
 /// A grant begins: from now on it counts.

@@ -158,8 +158,9 @@ row! {
         closed_at: Option<Millis>;
     }
     key(id: HoldId)
-    group(tenant: Tenant, owner: Arc<str>) when |h| h.state == HoldState::Open;
-    open "state = 'open'";
+    group(tenant: Tenant, owner: Arc<str>) when |h| h.state == HoldState::Open && h.expires_at.is_some();
+    open "state = 'open' AND expires_at IS NOT NULL";
+    rank expires_at;
     lock false
 }
 

@@ -107,7 +107,8 @@ pub const DDL: &[&str] = &[
         expires_at BIGINT,
         closed_at BIGINT
     )",
-    "CREATE INDEX levqor_hold_open ON levqor_hold (tenant, owner) WHERE state = 'open'",
+    "CREATE INDEX levqor_hold_due ON levqor_hold (tenant, owner, expires_at, id)
+        WHERE state = 'open' AND expires_at IS NOT NULL",
     "CREATE TABLE levqor_slice (
         parent TEXT NOT NULL,
         ord BIGINT NOT NULL,

@@ -11,7 +11,7 @@ mod cell;
 mod set;
 
 pub use cell::{Cell, CellType, Cells, KeyCells, Kind, text_enum};
-pub use set::{Change, Row, Slot, Step, Stop, Table, Wants};
+pub use set::{Change, Rank, Row, Slot, Step, Stop, Table, Wants};
 
 /// A column of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +69,7 @@ macro_rules! row {
             const LOCK: bool = $lock;
 
             $(fn rank(&self) -> i64 {
-                self.$rank
+                $crate::table::Rank::rank(&self.$rank)
             })?
 
             fn key(&self) -> Self::Key {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::{Cell, Cells, Column, KeyCells};
 use crate::error::{Error, Result};
+use crate::types::Millis;
 
 /// Something that is stored: see [`row!`](crate::table::row).
 pub trait Row: Clone + PartialEq + Debug + Send + Sync + 'static {
@@ -40,6 +41,24 @@ pub trait Row: Clone + PartialEq + Debug + Send + Sync + 'static {
     fn cells(&self) -> Vec<Cell>;
     /// The row of these values.
     fn from_cells(cells: Cells) -> Result<Self>;
+}
+
+/// A column by which a group can be ordered.
+pub trait Rank {
+    /// Its place; of what has none, the last.
+    fn rank(&self) -> i64;
+}
+
+impl Rank for i64 {
+    fn rank(&self) -> i64 {
+        *self
+    }
+}
+
+impl Rank for Option<Millis> {
+    fn rank(&self) -> i64 {
+        self.map_or(i64::MAX, |at| at.0)
+    }
 }
 
 /// Why a rule did not come to its end.
@@ -237,10 +256,10 @@ impl<R: Row> Table<R> {
         self.complete || self.rows.contains_key(key)
     }
 
-    /// Asks again for what was taken by [`Table::take_wants`].
+    /// Asks once more for what was [taken](Table::take_wants).
     pub fn want_again(&mut self, wants: Wants<R>) {
-        self.wants.keys.extend(wants.keys);
-        self.wants.groups.extend(wants.groups);
+        wants.keys.into_iter().for_each(|key| self.want(key));
+        wants.groups.into_iter().for_each(|group| self.want_group(group));
         for (group, (n, upto)) in wants.fronts {
             self.note_front(group, n, upto);
         }

@@ -52,7 +52,7 @@ pub struct Lot {
 pub struct Hold {
     pub id: String,
     pub owner: String,
-    /// In the order of drawing.
+    /// What it still reserves, in the order of drawing.
     tokens: Vec<usize>,
     expires_at: Option<i64>,
     /// What became of it, as errors call it.
@@ -173,9 +173,7 @@ impl Model {
 
     pub fn held(&self, owner: &str) -> i64 {
         let open = self.holds.iter().filter(|h| h.owner == owner && h.state == "open");
-        open.flat_map(|h| &h.tokens)
-            .filter(|t| self.tokens[**t].place == Place::Held)
-            .count() as i64
+        open.map(|h| h.tokens.len() as i64).sum()
     }
 
     pub fn posted(&self, owner: &str) -> i64 {
@@ -234,9 +232,6 @@ impl Model {
     fn close(&mut self, h: usize, how: &'static str) {
         let (owner, mut lost) = (self.holds[h].owner.clone(), 0);
         for token in self.holds[h].tokens.clone() {
-            if self.tokens[token].place != Place::Held {
-                continue;
-            }
             match self.tokens[token].lot {
                 None => self.tokens[token].place = Place::Moved,
                 Some(l) if self.lots[l].expired => {
@@ -424,8 +419,7 @@ impl Model {
     fn capture(&mut self, txn: &str, hold: &str, amount: Option<MicroCredits>, last: bool, overage: Overage) -> Outcome {
         let h = self.find_hold(hold)?;
         let owner = self.holds[h].owner.clone();
-        let held = self.holds[h].tokens.iter().copied();
-        let mut tokens: Vec<usize> = held.filter(|t| self.tokens[*t].place == Place::Held).collect();
+        let mut tokens = self.holds[h].tokens.clone();
         let open = tokens.len() as i64;
         let amount = amount.map_or(open, |a| a.0);
         if amount > open && overage == Overage::Reject {
@@ -434,6 +428,8 @@ impl Model {
         tokens.truncate(usize::try_from(amount).unwrap());
         tokens.iter().for_each(|t| self.tokens[*t].place = Place::Spent);
         self.owe(&owner, &tokens);
+        // They are this hold's no longer: given back, another one may draw them.
+        self.holds[h].tokens.retain(|t| !tokens.contains(t));
         let inside = tokens.len();
         if amount > open {
             let over = self.draw(&owner, amount - open, true, Place::Spent)?;
