@@ -33,27 +33,17 @@ static SEQUENCE: AtomicU16 = AtomicU16::new(0);
 /// Time-ordered text: 48 bits of milliseconds, 16 of sequence, 64 of randomness, in Crockford's base 32.
 fn time_ordered(prefix: &str, now: Millis) -> String {
     let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed);
-    id_text(
+    written(
         prefix,
         now,
         u128::from(sequence) << 64 | u128::from(u64::from_be_bytes(random_bytes())),
     )
 }
 
-/// An id that the same seed always gives: 48 bits of milliseconds, 80 of the seed's SHA-256.
-fn derived(prefix: &str, at: Millis, seed: &str) -> String {
-    let hash = digest::digest(&digest::SHA256, seed.as_bytes());
-    let rest = hash
-        .as_ref()
-        .iter()
-        .take(10)
-        .fold(0, |bits, byte| bits << 8 | u128::from(*byte));
-    id_text(prefix, at, rest)
-}
-
-fn id_text(prefix: &str, at: Millis, rest: u128) -> String {
-    let time = u128::from(u64::try_from(at.0).unwrap_or(0) & 0xffff_ffff_ffff);
-    let bits = time << 80 | rest;
+/// 48 bits of milliseconds and the lowest 80 of `rest`.
+fn written(prefix: &str, now: Millis, rest: u128) -> String {
+    let time = u128::from(u64::try_from(now.0).unwrap_or(0) & 0xffff_ffff_ffff);
+    let bits = time << 80 | rest & ((1 << 80) - 1);
     let mut text = String::with_capacity(prefix.len() + 27);
     text.push_str(prefix);
     text.push('_');
@@ -77,13 +67,6 @@ macro_rules! ids {
             /// A new id. Ids made later sort later.
             pub fn new(now: Millis) -> Self {
                 $name(time_ordered($prefix, now).into())
-            }
-
-            /// The id of something that follows from what is known already: the same seed gives the
-            /// same id, wherever and however often it is made.
-            #[allow(dead_code, reason = "not every kind of id is ever derived")]
-            pub(crate) fn derived(at: Millis, seed: &str) -> Self {
-                $name(derived($prefix, at, seed).into())
             }
 
             /// Takes a text that is known to be an id, as read back from a store.
@@ -153,6 +136,32 @@ impl JobId {
     /// A new id for a run of a pipeline.
     pub fn run(now: Millis) -> Self {
         JobId(time_ordered("run", now).into())
+    }
+}
+
+/// The id of what follows from something that is known: the same seed gives the same id, wherever and
+/// however often it is made.
+fn seeded(prefix: &str, at: Millis, seed: &str) -> Arc<str> {
+    let hash = digest::digest(&digest::SHA256, seed.as_bytes());
+    let bits = hash
+        .as_ref()
+        .iter()
+        .take(10)
+        .fold(0, |bits, byte| bits << 8 | u128::from(*byte));
+    written(prefix, at, bits).into()
+}
+
+impl TxnId {
+    /// The id of a transaction that nobody asked for.
+    pub(crate) fn derived(at: Millis, seed: &str) -> Self {
+        TxnId(seeded(Self::PREFIX, at, seed))
+    }
+}
+
+impl GrantId {
+    /// The id of a grant that is made of another one.
+    pub(crate) fn derived(at: Millis, seed: &str) -> Self {
+        GrantId(seeded(Self::PREFIX, at, seed))
     }
 }
 
