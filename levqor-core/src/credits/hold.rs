@@ -1,104 +1,143 @@
-//! Drawing from grants, and closing holds.
+//! Holds: opening, capturing, closing.
 
 use std::sync::Arc;
 
+use super::book::{Booking, Cx, post, post_system, record};
+use super::draw::{adjust, draw, due_at, lot, repay, want_lots};
 use super::due::breakage;
-use super::{Account, Drawn, Grant, Hold, HoldState, LedgerRows, Slice};
-use crate::error::{Error, ErrorKind};
+use super::{Account, GrantState, Hold, HoldState, LedgerRows, Overage, Slice};
+use crate::error::Error;
 use crate::table::Step;
-use crate::types::{GrantId, HoldId, MicroCredits, Millis};
+use crate::types::{HoldId, MicroCredits, Millis, Tenant, TxnId};
 
-/// Picks what an amount is drawn from: live grants in the order of drawing, then the overdraft.
-/// Nothing is changed.
-pub(super) fn draw(rows: &mut LedgerRows, account: &Account, amount: MicroCredits, now: Millis) -> Step<Vec<Drawn>> {
-    let grants = rows.grants.group(&(account.tenant.clone(), account.owner.clone()))?;
-    let mut live: Vec<&Arc<Grant>> = grants
-        .iter()
-        .filter(|g| !g.expired && g.effective_at <= now && g.held < g.remaining)
-        .collect();
-    live.sort_by_key(|g| {
-        (
-            g.priority,
-            g.expires_at.unwrap_or(Millis::MAX),
-            g.category,
-            g.effective_at,
-            g.seq,
-            g.id.clone(),
-        )
-    });
-    let mut left = amount.0;
-    let mut drawn = Vec::new();
-    for grant in live {
-        let part = left.min(grant.remaining.0 - grant.held.0);
-        if part > 0 {
-            drawn.push(Drawn {
-                lot: Some(grant.id.clone()),
-                amount: MicroCredits(part),
-            });
-            left -= part;
-        }
-        if left == 0 {
-            return Ok(drawn);
+/// Opens a hold on a folded account.
+pub(super) fn open(
+    rows: &mut LedgerRows,
+    cx: Cx<'_>,
+    account: &mut Account,
+    id: &HoldId,
+    amount: MicroCredits,
+    expires_at: Option<Millis>,
+) -> Step<()> {
+    for (ord, part) in (0..).zip(draw(rows, account, amount, true)?) {
+        rows.slices
+            .insert(part.slice(cx.tenant, id.as_str(), ord, MicroCredits::ZERO));
+        if let Some(lot) = part.lot {
+            adjust(rows, &lot.id, |g| g.held.0 += part.amount.0)?;
         }
     }
-    // Below zero only as far as the overdraft goes, less what was spent or is held there already.
-    let in_grants: i64 = grants.iter().map(|g| g.held.0).sum();
-    let room = account
-        .overdraft
-        .0
-        .saturating_sub(account.debt.0)
-        .saturating_sub(account.held.0 - in_grants)
-        .max(0);
-    if left > room {
-        let spendable = MicroCredits((amount.0 - left).saturating_add(room));
-        return Err(insufficient(account, amount, spendable).into());
-    }
-    drawn.push(Drawn {
-        lot: None,
-        amount: MicroCredits(left),
+    account.held = account.held.checked_add(amount)?;
+    due_at(account, expires_at);
+    rows.holds.insert(Hold {
+        id: id.clone(),
+        tenant: cx.tenant.clone(),
+        owner: account.owner.clone(),
+        amount,
+        opened_at: cx.now,
+        captured: MicroCredits::ZERO,
+        open: amount,
+        state: HoldState::Open,
+        expires_at,
+        closed_at: None,
     });
-    Ok(drawn)
+    Ok(())
 }
 
-fn insufficient(account: &Account, amount: MicroCredits, spendable: MicroCredits) -> Error {
-    Error::new(
-        ErrorKind::Insufficient,
-        "ledger.insufficient_credits",
-        format!("`{}` has {spendable} credits to spend, {amount} are needed", account.owner),
-    )
-    .hint("grant credits, or ask for less")
-    .with("needed", amount.to_string())
-    .with("spendable", spendable.to_string())
-}
-
-/// Changes one grant by what it holds and what remains of it, and closes it when it is empty.
-pub(super) fn change(rows: &mut LedgerRows, lot: &GrantId, remaining: i64, held: i64) -> Step<()> {
-    let Some(old) = rows.grants.get(&(lot.clone(),))? else {
-        return Err(Error::new(
-            ErrorKind::Corrupt,
-            "ledger.grant_missing",
-            format!("a slice names the grant {lot}, which does not exist"),
+/// Spends from an open hold of a folded account; what is over comes from what is spendable.
+pub(super) fn capture(
+    rows: &mut LedgerRows,
+    cx: Cx<'_>,
+    account: &mut Account,
+    hold: &Hold,
+    txn: &TxnId,
+    amount: MicroCredits,
+    (last, overage): (bool, Overage),
+) -> Step<()> {
+    let inside = amount.min(hold.open);
+    let over = amount.checked_sub(inside)?;
+    if over.0 > 0 && overage == Overage::Reject {
+        return Err(Error::conflict(
+            "ledger.capture_exceeds_hold",
+            format!("the hold {} reserves {}, {amount} were to be captured", hold.id, hold.open),
         )
+        .hint("capture at most what is held, or allow the overage")
         .into());
-    };
-    let mut grant = (*old).clone();
-    grant.remaining = grant.remaining.checked_add(MicroCredits(remaining))?;
-    grant.held = grant.held.checked_add(MicroCredits(held))?;
-    if grant.held.0 < 0 || grant.held > grant.remaining || grant.remaining > grant.amount {
-        return Err(Error::internal(format!("the grant {lot} would hold {} of {}", grant.held, grant.remaining)).into());
     }
-    grant.closed = grant.remaining == MicroCredits::ZERO;
-    rows.grants.put(grant)
+    let slices = slices_of(rows, hold)?;
+    want_lots(rows, slices.iter().map(AsRef::as_ref));
+    let mut left = inside.0;
+    for slice in &slices {
+        let part = left.min(slice.amount.0 - slice.taken.0);
+        if part == 0 {
+            continue;
+        }
+        left -= part;
+        take(rows, account, slice.lot.as_ref(), part, part)?;
+        rows.slices.put(Slice {
+            taken: MicroCredits(slice.taken.0 + part),
+            ..(**slice).clone()
+        })?;
+    }
+    account.held = account.held.checked_sub(inside)?;
+    if over.0 > 0 {
+        for (ord, part) in (0..).zip(draw(rows, account, over, true)?) {
+            let ord = ord + i64::try_from(slices.len()).unwrap_or(i64::MAX);
+            rows.slices.insert(part.slice(cx.tenant, hold.id.as_str(), ord, part.amount));
+            take(rows, account, part.lot.as_ref().map(|g| &g.id), part.amount.0, 0)?;
+        }
+    }
+    let what = Booking {
+        id: txn.clone(),
+        kind: "capture",
+        about: hold.id.as_str(),
+        booked_at: cx.now,
+    };
+    post(rows, cx, account, MicroCredits(-amount.0), &what)?;
+    post_system(rows, cx, "revenue", amount, &what)?;
+    record(rows, cx, &account.owner, amount, hold.captured, &what);
+    let captured = Hold {
+        captured: hold.captured.checked_add(amount)?,
+        open: hold.open.checked_sub(inside)?,
+        ..hold.clone()
+    };
+    if last || captured.open == MicroCredits::ZERO {
+        close(rows, cx, account, &captured, HoldState::Captured, cx.now)
+    } else {
+        rows.holds.put(captured)
+    }
 }
 
-pub(super) fn slices_of(rows: &mut LedgerRows, hold: &Hold) -> Step<Vec<Arc<Slice>>> {
-    let mut slices = rows.slices.group(&(hold.id.as_str().into(),))?;
-    slices.sort_by_key(|s| s.ord);
+/// Spends from a grant, of which so much was held, or below zero.
+pub(super) fn take(
+    rows: &mut LedgerRows,
+    account: &mut Account,
+    lot: Option<&crate::types::GrantId>,
+    part: i64,
+    held: i64,
+) -> Step<()> {
+    let Some(id) = lot else {
+        account.debt = account.debt.checked_add(MicroCredits(part))?;
+        return Ok(());
+    };
+    adjust(rows, id, |g| {
+        g.remaining.0 -= part;
+        g.held.0 -= held;
+    })
+}
+
+fn slices_of(rows: &mut LedgerRows, hold: &Hold) -> Step<Vec<Arc<Slice>>> {
+    slices(rows, hold.id.as_str())
+}
+
+/// The slices of a hold or a transaction, in the order of drawing.
+pub(super) fn slices(rows: &mut LedgerRows, parent: &str) -> Step<Vec<Arc<Slice>>> {
+    let mut slices = rows.slices.group(&(parent.into(),))?;
+    slices.sort_unstable_by_key(|s| s.ord);
     Ok(slices)
 }
 
-/// The open hold of an id, or the error that says what became of it.
-pub(super) fn open_hold(rows: &mut LedgerRows, id: &HoldId, tenant: &crate::types::Tenant) -> Step<Arc<Hold>> {
+/// The hold of an id, whatever became of it.
+pub(super) fn find(rows: &mut LedgerRows, id: &HoldId, tenant: &Tenant) -> Step<Arc<Hold>> {
     match rows.holds.get(&(id.clone(),))?.filter(|h| h.tenant == *tenant) {
         Some(hold) => Ok(hold),
         None => Err(Error::not_found("ledger.hold_not_found", format!("there is no hold {id}")).into()),
@@ -120,28 +159,36 @@ pub(super) fn still_open(hold: &Hold) -> Step<()> {
 /// becomes breakage.
 pub(super) fn close(
     rows: &mut LedgerRows,
+    cx: Cx<'_>,
     account: &mut Account,
     hold: &Hold,
     state: HoldState,
     at: Millis,
-    now: Millis,
-    stripe: u16,
 ) -> Step<()> {
     let mut lost = MicroCredits::ZERO;
-    for slice in slices_of(rows, hold)? {
-        let back = slice.amount.0 - slice.taken.0;
-        let Some(lot) = slice.lot.as_ref().filter(|_| back > 0) else {
-            continue;
-        };
-        let expired = rows.grants.get(&(lot.clone(),))?.is_some_and(|g| g.expired);
-        if expired {
-            change(rows, lot, -back, -back)?;
-            lost = lost.checked_add(MicroCredits(back))?;
-        } else {
-            // What was spent below zero is repaid first.
-            let repaid = account.debt.0.min(back);
-            account.debt = MicroCredits(account.debt.0 - repaid);
-            change(rows, lot, -repaid, -back)?;
+    if hold.open > MicroCredits::ZERO {
+        let slices = slices_of(rows, hold)?;
+        let back = |s: &Slice| s.amount.0 - s.taken.0;
+        want_lots(rows, slices.iter().map(AsRef::as_ref).filter(|s| back(s) > 0));
+        for slice in &slices {
+            let back = back(slice);
+            let Some(id) = slice.lot.as_ref().filter(|_| back > 0) else {
+                continue;
+            };
+            if lot(rows, id)?.state == GrantState::Expired {
+                lost = lost.checked_add(MicroCredits(back))?;
+                adjust(rows, id, |g| {
+                    g.remaining.0 -= back;
+                    g.held.0 -= back;
+                    g.broken.0 += back;
+                })?;
+            } else {
+                let repaid = repay(account, MicroCredits(back));
+                adjust(rows, id, |g| {
+                    g.remaining.0 -= repaid.0;
+                    g.held.0 -= back;
+                })?;
+            }
         }
     }
     account.held = account.held.checked_sub(hold.open)?;
@@ -151,5 +198,5 @@ pub(super) fn close(
         closed_at: Some(at),
         ..hold.clone()
     })?;
-    breakage(rows, account, lost, hold.id.as_str(), at, now, stripe)
+    breakage(rows, cx, account, lost, hold.id.as_str(), at)
 }

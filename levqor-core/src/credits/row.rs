@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::Category;
-use crate::table::{Table, row, text_enum};
+use crate::table::{row, text_enum};
 use crate::types::{GrantId, HoldId, MicroCredits, Millis, Tenant, TxnId};
 
 row! {
@@ -19,12 +19,19 @@ row! {
         held: MicroCredits;
         /// How far below zero it may go.
         overdraft: MicroCredits;
-        /// Spent below zero; the next credits repay it.
+        /// Owed: spent below zero, or taken back after it was spent. The next credits repay it.
         debt: MicroCredits;
+        /// Whether nothing can be drawn from it.
+        frozen: bool;
         /// How many entries it has.
         version: i64;
-        /// The earliest instant at which a grant or hold runs out.
+        /// How many grants it has had: the order of equals.
+        grants: i64;
+        /// Nothing begins or ends by the clock before this instant. (What ended early leaves it too
+        /// early, which costs one look; it is never too late.)
         next_due: Option<Millis>;
+        /// The latest instant that an entry counts at.
+        booked_to: Millis;
         /// The hash of its last entry.
         head: Arc<str>;
     }
@@ -32,6 +39,20 @@ row! {
     group() when |_row| false;
     lock true
 }
+
+/// Where a grant stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantState {
+    /// It has not begun; nothing of it counts.
+    Pending,
+    /// It can be drawn from.
+    Live,
+    /// It has run out: only its held part counts.
+    Expired,
+}
+
+text_enum!(GrantState { Pending = "pending", Live = "live", Expired = "expired" });
 
 row! {
     /// A lot of credits.
@@ -48,24 +69,51 @@ row! {
         priority: i64, fixed;
         /// Promo is drawn before paid.
         category: Category, fixed;
-        /// When it was given; the order of equals.
+        /// Its number among the account's grants; the order of equals.
         seq: i64, fixed;
         /// Usable from then on.
         effective_at: Millis, fixed;
         /// Usable until then.
         expires_at: Option<Millis>, fixed;
+        /// What it stands for outside (an invoice, a campaign); unique in the tenant.
+        source: Option<Arc<str>>, fixed;
+        /// What was paid for it, in minor units.
+        paid_minor: Option<i64>, fixed;
+        /// The currency of that.
+        currency: Option<Arc<str>>, fixed;
         /// What is not spent.
         remaining: MicroCredits;
         /// What open holds reserve of it.
         held: MicroCredits;
-        /// Whether it has run out: only its held part counts.
-        expired: bool;
+        /// What of it nobody could use any more when it ran out.
+        broken: MicroCredits;
+        /// How much of the payment was paid back.
+        refunded_minor: i64;
+        /// How much was taken back for that.
+        clawed: MicroCredits;
+        /// Where it stands.
+        state: GrantState;
         /// Whether nothing of it is left.
         closed: bool;
     }
     key(id: GrantId)
     group(tenant: Tenant, owner: Arc<str>) when |g| !g.closed;
     open "closed = 0";
+    lock false
+}
+
+row! {
+    /// Makes a grant's source unique.
+    pub struct GrantSource in "levqor_grant_source" {
+        /// Whose it is.
+        tenant: Tenant, fixed;
+        /// The source.
+        source: Arc<str>, fixed;
+        /// The grant that was made for it.
+        lot: GrantId, fixed;
+    }
+    key(tenant: Tenant, source: Arc<str>)
+    group() when |_row| false;
     lock false
 }
 
@@ -98,7 +146,7 @@ row! {
         amount: MicroCredits, fixed;
         /// When it was opened.
         opened_at: Millis, fixed;
-        /// How much was captured from it.
+        /// How much was captured by it; more than was reserved, if an overage was allowed.
         captured: MicroCredits;
         /// What it still reserves.
         open: MicroCredits;
@@ -117,7 +165,7 @@ row! {
 }
 
 row! {
-    /// What a hold or a spend drew from one grant (or, without one, from the overdraft).
+    /// What a hold, a spend or a transfer drew from one grant (or, without one, from the overdraft).
     pub struct Slice in "levqor_slice" {
         /// The hold's or transaction's id.
         parent: Arc<str>, fixed;
@@ -144,14 +192,23 @@ row! {
         id: TxnId, fixed;
         /// Whose it is.
         tenant: Tenant, fixed;
-        /// `grant`, `spend`, `capture`, `breakage`.
+        /// The account that it is about.
+        owner: Arc<str>, fixed;
+        /// `grant`, `spend`, `capture`, `breakage`, `refund`, `clawback`, `transfer`.
         kind: Arc<str>, fixed;
-        /// What it belongs to: a grant, a hold.
+        /// What it belongs to: a grant, a hold, the transaction that a refund takes back, the account
+        /// that a transfer goes to.
         about: Arc<str>, fixed;
+        /// How much it moved.
+        amount: MicroCredits, fixed;
+        /// What was captured from the same hold before it.
+        start: MicroCredits, fixed;
         /// When it counts.
         booked_at: Millis, fixed;
         /// When it was written down.
         recorded_at: Millis, fixed;
+        /// How much of it was given back.
+        refunded: MicroCredits;
     }
     key(id: TxnId)
     group() when |_row| false;
@@ -175,129 +232,15 @@ row! {
         after: MicroCredits, fixed;
         /// When it counts.
         booked_at: Millis, fixed;
+        /// When it was written down.
+        recorded_at: Millis, fixed;
+        /// Whether one with a lower number counts later than it.
+        late: bool, fixed;
         /// SHA-256, in hex, of the hash before it and its own fields.
         hash: Arc<str>, fixed;
     }
     key(tenant: Tenant, owner: Arc<str>, version: i64)
-    group() when |_row| false;
+    group(tenant: Tenant, owner: Arc<str>) when |e| e.late;
+    open "late = 1";
     lock false
 }
-
-/// The ledger's tables.
-pub struct LedgerRows {
-    /// Accounts.
-    pub accounts: Table<Account>,
-    /// Grants.
-    pub grants: Table<Grant>,
-    /// Holds.
-    pub holds: Table<Hold>,
-    /// Slices.
-    pub slices: Table<Slice>,
-    /// Transactions.
-    pub txns: Table<Txn>,
-    /// Entries.
-    pub entries: Table<Entry>,
-}
-
-impl LedgerRows {
-    /// Tables that are everything there is.
-    pub fn complete() -> Self {
-        LedgerRows {
-            accounts: Table::complete(),
-            grants: Table::complete(),
-            holds: Table::complete(),
-            slices: Table::complete(),
-            txns: Table::complete(),
-            entries: Table::complete(),
-        }
-    }
-
-    /// Tables that hold what is loaded into them.
-    pub fn partial() -> Self {
-        LedgerRows {
-            accounts: Table::partial(),
-            grants: Table::partial(),
-            holds: Table::partial(),
-            slices: Table::partial(),
-            txns: Table::partial(),
-            entries: Table::partial(),
-        }
-    }
-}
-
-/// The tables of this room, for both databases.
-pub const DDL: &[&str] = &[
-    "CREATE TABLE levqor_account (
-        tenant TEXT NOT NULL,
-        owner TEXT NOT NULL,
-        posted BIGINT NOT NULL,
-        held BIGINT NOT NULL CHECK (held >= 0),
-        overdraft BIGINT NOT NULL CHECK (overdraft >= 0),
-        debt BIGINT NOT NULL CHECK (debt >= 0),
-        version BIGINT NOT NULL,
-        next_due BIGINT,
-        head TEXT NOT NULL,
-        PRIMARY KEY (tenant, owner)
-    )",
-    "CREATE TABLE levqor_grant (
-        id TEXT NOT NULL PRIMARY KEY,
-        tenant TEXT NOT NULL,
-        owner TEXT NOT NULL,
-        amount BIGINT NOT NULL,
-        priority BIGINT NOT NULL,
-        category TEXT NOT NULL,
-        seq BIGINT NOT NULL,
-        effective_at BIGINT NOT NULL,
-        expires_at BIGINT,
-        remaining BIGINT NOT NULL,
-        held BIGINT NOT NULL,
-        expired BIGINT NOT NULL,
-        closed BIGINT NOT NULL,
-        CHECK (0 <= held AND held <= remaining AND remaining <= amount)
-    )",
-    "CREATE INDEX levqor_grant_open ON levqor_grant (tenant, owner) WHERE closed = 0",
-    "CREATE TABLE levqor_hold (
-        id TEXT NOT NULL PRIMARY KEY,
-        tenant TEXT NOT NULL,
-        owner TEXT NOT NULL,
-        amount BIGINT NOT NULL,
-        opened_at BIGINT NOT NULL,
-        captured BIGINT NOT NULL,
-        open BIGINT NOT NULL CHECK (open >= 0),
-        state TEXT NOT NULL,
-        expires_at BIGINT,
-        closed_at BIGINT
-    )",
-    "CREATE INDEX levqor_hold_due ON levqor_hold (tenant, owner, expires_at, id)
-        WHERE state = 'open' AND expires_at IS NOT NULL",
-    "CREATE TABLE levqor_slice (
-        parent TEXT NOT NULL,
-        ord BIGINT NOT NULL,
-        tenant TEXT NOT NULL,
-        lot TEXT,
-        amount BIGINT NOT NULL,
-        taken BIGINT NOT NULL,
-        PRIMARY KEY (parent, ord),
-        CHECK (0 <= taken AND taken <= amount)
-    )",
-    "CREATE TABLE levqor_txn (
-        id TEXT NOT NULL PRIMARY KEY,
-        tenant TEXT NOT NULL,
-        kind TEXT NOT NULL,
-        about TEXT NOT NULL,
-        booked_at BIGINT NOT NULL,
-        recorded_at BIGINT NOT NULL
-    )",
-    "CREATE TABLE levqor_entry (
-        tenant TEXT NOT NULL,
-        owner TEXT NOT NULL,
-        version BIGINT NOT NULL,
-        txn TEXT NOT NULL,
-        amount BIGINT NOT NULL CHECK (amount <> 0),
-        after BIGINT NOT NULL,
-        booked_at BIGINT NOT NULL,
-        hash TEXT NOT NULL,
-        PRIMARY KEY (tenant, owner, version)
-    )",
-    "CREATE INDEX levqor_entry_booked ON levqor_entry (tenant, owner, booked_at)",
-];

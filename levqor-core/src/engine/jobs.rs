@@ -63,7 +63,7 @@ impl Jobs<'_> {
                 hold: hold.clone(),
                 owner: owner.clone(),
                 amount,
-                expires_at: None,
+                expires: None,
             });
         }
         self.one(batch.op(QueueOp::Redrive { job: id.clone(), hold })).await

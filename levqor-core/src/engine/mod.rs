@@ -17,7 +17,7 @@ mod worker;
 
 pub use builder::{Builder, Options};
 pub use call::DirectCall;
-pub use credits::{Credits, GrantOptions, StatementLine};
+pub use credits::{CaptureOptions, Credits, GrantOptions, Linked, RefundOptions, StatementLine, Totals};
 pub use events::RunEvent;
 pub use jobs::Jobs;
 pub use limits::{Permit, RateLimits};

@@ -148,7 +148,7 @@ impl Pipelines<'_> {
                 hold: hold.clone(),
                 owner: owner.clone(),
                 amount: held,
-                expires_at: None,
+                expires: None,
             });
         }
         batch = batch.op(QueueOp::Enqueue(Box::new(task.job)));

@@ -106,13 +106,13 @@ fn replay(old: &IdemRow, key: &Key) -> Result<Receipt> {
 }
 
 /// Asks ahead for what the batch surely needs.
-pub fn wants(rows: &mut Rows, batch: &Batch) {
+pub fn wants(rows: &mut Rows, batch: &Batch, stripe: u16) {
     if let Some(key) = &batch.key {
         rows.idem.want((batch.tenant.clone(), key.text.clone()));
     }
     for op in &batch.ops {
         match op {
-            Op::Ledger(op) => credits::wants(&mut rows.ledger, &batch.tenant, op),
+            Op::Ledger(op) => credits::wants(&mut rows.ledger, &batch.tenant, op, stripe),
             Op::Queue(op) => jobs::wants(&mut rows.jobs, op, batch.now),
             Op::Schedule(op) => schedule::wants(&mut rows.schedules, &batch.tenant, op, batch.now),
             Op::Journal(op) => {
@@ -138,12 +138,14 @@ fn operate(rows: &mut Rows, batch: &Batch, stripe: u16) -> Step<Receipt> {
     // An operation that misses rows does not keep the others from saying what they need: the number of
     // rounds of loading depends on how deep rows hang together, not on how many operations there are.
     let mut missing = false;
-    for op in &batch.ops {
+    for (place, op) in batch.ops.iter().enumerate() {
         match one(rows, batch, op, stripe, &mut wakes) {
             Ok(answer) => answers.push(answer),
             Err(Stop::Missing) => missing = true,
             // It may only seem so, for lack of what an operation before it would have done.
             Err(Stop::Refused(_)) if missing => {}
+            // Of several, whoever asked wants to know which.
+            Err(Stop::Refused(e)) if batch.ops.len() > 1 => return Err(e.with("operation", place).into()),
             Err(stop) => return Err(stop),
         }
     }
@@ -226,7 +228,7 @@ fn launch_one(rows: &mut Rows, batch: &Batch, launch: &Launch, stripe: u16, wake
             hold: hold.clone(),
             owner: owner.clone(),
             amount,
-            expires_at: None,
+            expires: None,
         };
         credits::apply(&mut rows.ledger, &batch.tenant, &op, batch.now, stripe)?;
     }

@@ -13,7 +13,9 @@ mod rows;
 pub use apply::{apply, exists, wants};
 pub use batch::{Answer, Batch, IdemRow, Key, Op, Receipt};
 pub use group::{Grouped, run};
-pub use reads::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, RecordRead, ScheduleRead};
+pub use reads::{
+    AsOf, EntryFilter, JobFilter, JournalRead, LedgerRead, LedgerScope, Page, QueueRead, Reads, RecordRead, ScheduleRead,
+};
 pub use rows::{DDL, Rows};
 
 use std::time::Duration;

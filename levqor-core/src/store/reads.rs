@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::jobs::schedule::{ScheduleRow, Tick};
 use crate::jobs::{Job, JobState, JournalRow};
 use crate::records::Record;
-use crate::types::{JobId, Millis, Tenant};
+use crate::types::{HoldId, JobId, MicroCredits, Millis, Tenant, TxnId};
 
 /// What a store lets read, by domain.
 #[derive(Clone)]
@@ -39,27 +39,61 @@ impl Default for Page {
     }
 }
 
+/// Which entries of an account.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct EntryFilter {
+    /// Booked in this window, half-open.
+    pub booked: (Millis, Millis),
+    /// With a version greater than this.
+    pub after: i64,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// By which time a balance of the past is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AsOf {
+    /// What counts at this instant, also what was written down later.
+    Booked(Millis),
+    /// What was written down by this instant.
+    Recorded(Millis),
+}
+
+/// Which rows of a ledger.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum LedgerScope {
+    /// All of them.
+    Everything,
+    /// A page of the accounts by name, system accounts included.
+    Accounts(Page),
+    /// The grants of an account: those that are not used up, or all.
+    Grants {
+        /// The account.
+        owner: String,
+        /// Also those that are used up.
+        all: bool,
+    },
+    /// One hold.
+    Hold(HoldId),
+    /// Transactions.
+    Txns(Vec<TxnId>),
+}
+
 /// Reads credits.
 #[async_trait]
 pub trait LedgerRead: Send + Sync + 'static {
-    /// An account; `None` if nothing was ever booked on it.
+    /// An account; `None` if nothing ever happened on it.
     async fn account(&self, tenant: &Tenant, owner: &str) -> Result<Option<Arc<Account>>>;
 
-    /// Entries of an account booked in `[from, to)`, oldest first, with a version greater than `after`.
-    async fn entries(
-        &self,
-        tenant: &Tenant,
-        owner: &str,
-        span: (Millis, Millis),
-        after: i64,
-        limit: usize,
-    ) -> Result<Vec<Arc<Entry>>>;
+    /// Entries of an account, by version.
+    async fn entries(&self, tenant: &Tenant, owner: &str, filter: &EntryFilter) -> Result<Vec<Arc<Entry>>>;
 
-    /// Accounts of a tenant by name, system accounts included: for totals.
-    async fn accounts(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<Account>>>;
+    /// The sum of the entries up to and including an instant.
+    async fn as_of(&self, tenant: &Tenant, owner: &str, at: AsOf) -> Result<MicroCredits>;
 
-    /// Everything of the ledger of a tenant, for an audit.
-    async fn everything(&self, tenant: &Tenant) -> Result<LedgerRows>;
+    /// Rows of a tenant, all read at one moment, in tables that hold these and no others.
+    async fn rows(&self, tenant: &Tenant, scope: &LedgerScope) -> Result<LedgerRows>;
 }
 
 /// Which jobs.

@@ -61,6 +61,10 @@ macro_rules! each_table {
             $do;
         }
         {
+            let $t = &mut r.ledger.sources;
+            $do;
+        }
+        {
             let $t = &mut r.ledger.holds;
             $do;
         }
@@ -136,7 +140,7 @@ impl Rows {
 
     /// Where the undo logs stand.
     pub fn mark(&mut self) -> Mark {
-        let mut mark = Vec::with_capacity(13);
+        let mut mark = Vec::with_capacity(14);
         each_table!(self, |t| mark.push(t.mark()));
         Mark(mark)
     }

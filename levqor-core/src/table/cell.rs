@@ -136,8 +136,8 @@ macro_rules! through {
         })*
         $(impl CellType for $text {
             const KIND: Kind = Kind::Text;
-            fn to_cell(&self) -> Cell { Cell::Text(self.as_str().into()) }
-            fn from_cell(cell: Cell) -> Option<Self> { String::from_cell(cell).map($text::stored) }
+            fn to_cell(&self) -> Cell { Cell::Text(self.shared()) }
+            fn from_cell(cell: Cell) -> Option<Self> { <Arc<str>>::from_cell(cell).map($text::stored) }
         })*
     };
 }

@@ -251,11 +251,9 @@ impl<R: Row> Table<R> {
         }
     }
 
-    /// Asks for a group ahead of time.
-    pub fn want_group(&mut self, group: R::Group) {
-        if !self.complete && !self.whole.contains(&group) {
-            self.wants.groups.insert(group);
-        }
+    /// Whether it is known what stands under a key.
+    pub fn has(&self, key: &R::Key) -> bool {
+        self.complete || self.rows.contains_key(key)
     }
 
     /// Asks once more for what was [taken](Table::take_wants).
@@ -264,6 +262,13 @@ impl<R: Row> Table<R> {
         wants.groups.into_iter().for_each(|group| self.want_group(group));
         for (group, (n, upto)) in wants.fronts {
             self.note_front(group, n, upto);
+        }
+    }
+
+    /// Asks for a group ahead of time.
+    pub fn want_group(&mut self, group: R::Group) {
+        if !self.complete && !self.whole.contains(&group) {
+            self.wants.groups.insert(group);
         }
     }
 

@@ -1,7 +1,9 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+use aws_lc_rs::digest;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use serde::{Deserialize, Serialize};
 
@@ -62,7 +64,7 @@ macro_rules! ids {
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(transparent)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// What every id of this kind starts with.
@@ -70,12 +72,17 @@ macro_rules! ids {
 
             /// A new id. Ids made later sort later.
             pub fn new(now: Millis) -> Self {
-                $name(time_ordered($prefix, now))
+                $name(time_ordered($prefix, now).into())
             }
 
             /// Takes a text that is known to be an id, as read back from a store.
-            pub(crate) fn stored(text: String) -> Self {
-                $name(text)
+            pub(crate) fn stored(text: impl Into<Arc<str>>) -> Self {
+                $name(text.into())
+            }
+
+            /// The text, shared.
+            pub(crate) fn shared(&self) -> Arc<str> {
+                self.0.clone()
             }
 
             /// The id as text.
@@ -107,7 +114,7 @@ macro_rules! ids {
             fn from_str(text: &str) -> Result<Self> {
                 let rest = text.split_once('_').filter(|(p, _)| *p == $prefix $(|| *p == $other)?).map(|(_, r)| r);
                 match rest {
-                    Some(r) if r.len() == 26 && r.bytes().all(|b| ALPHABET.contains(&b)) => Ok($name(text.to_owned())),
+                    Some(r) if r.len() == 26 && r.bytes().all(|b| ALPHABET.contains(&b)) => Ok($name(text.into())),
                     _ => Err(Error::invalid(
                         "id.invalid",
                         format!("`{}` is not an id of the form {}_…", text.chars().take(40).collect::<String>(), $prefix),
@@ -134,20 +141,46 @@ ids! {
 impl JobId {
     /// A new id for a run of a pipeline.
     pub fn run(now: Millis) -> Self {
-        JobId(time_ordered("run", now))
+        JobId(time_ordered("run", now).into())
     }
 
     /// The id of a job (or run) that follows from something else: the same time and the same lowest 80 bits make
     /// the same id.
     pub(crate) fn derived(run: bool, at: Millis, bits: u128) -> Self {
-        JobId(written(if run { "run" } else { "job" }, at, bits))
+        JobId(written(if run { "run" } else { "job" }, at, bits).into())
+    }
+}
+
+/// The id of what follows from something that is known: the same seed gives the same id, wherever and
+/// however often it is made.
+fn seeded(prefix: &str, at: Millis, seed: &str) -> Arc<str> {
+    let hash = digest::digest(&digest::SHA256, seed.as_bytes());
+    let bits = hash
+        .as_ref()
+        .iter()
+        .take(10)
+        .fold(0, |bits, byte| bits << 8 | u128::from(*byte));
+    written(prefix, at, bits).into()
+}
+
+impl TxnId {
+    /// The id of a transaction that nobody asked for.
+    pub(crate) fn derived(at: Millis, seed: &str) -> Self {
+        TxnId(seeded(Self::PREFIX, at, seed))
+    }
+}
+
+impl GrantId {
+    /// The id of a grant that is made of another one.
+    pub(crate) fn derived(at: Millis, seed: &str) -> Self {
+        GrantId(seeded(Self::PREFIX, at, seed))
     }
 }
 
 /// Whose data it is. Every durable row carries its tenant; `"default"` unless another is asked for.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Tenant(String);
+pub struct Tenant(Arc<str>);
 
 impl Tenant {
     /// A tenant's name: 1 to 64 of `a-z A-Z 0-9 . _ -`.
@@ -155,7 +188,7 @@ impl Tenant {
         let name = name.into();
         let fits = (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b));
         if fits {
-            Ok(Tenant(name))
+            Ok(Tenant(name.into()))
         } else {
             Err(Error::invalid(
                 "tenant.invalid",
@@ -164,8 +197,12 @@ impl Tenant {
         }
     }
 
-    pub(crate) fn stored(text: String) -> Self {
-        Tenant(text)
+    pub(crate) fn stored(text: impl Into<Arc<str>>) -> Self {
+        Tenant(text.into())
+    }
+
+    pub(crate) fn shared(&self) -> Arc<str> {
+        self.0.clone()
     }
 
     /// The name.
@@ -176,7 +213,7 @@ impl Tenant {
 
 impl Default for Tenant {
     fn default() -> Self {
-        Tenant("default".to_owned())
+        Tenant("default".into())
     }
 }
 

@@ -77,7 +77,11 @@ async fn frozen(world: World, lease: Millis, ahead: Millis) {
 
     assert_eq!(world.engine.pipelines().status(&run).await.unwrap(), settled);
     let reads = world.engine.backend().store.reads();
-    let rows = reads.ledger.everything(world.engine.tenant_name()).await.unwrap();
+    let rows = reads
+        .ledger
+        .rows(world.engine.tenant_name(), &levqor_core::store::LedgerScope::Everything)
+        .await
+        .unwrap();
     assert_eq!(rows.txns.iter().filter(|t| &*t.kind == "capture").count(), 1);
     let audit = world.engine.credits().audit().await.unwrap();
     assert!(audit.violations.is_empty(), "{audit:?}");

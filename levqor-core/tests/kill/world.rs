@@ -289,7 +289,11 @@ impl World {
         let audit = self.engine.credits().audit().await.unwrap();
         assert!(audit.violations.is_empty() && audit.sum == 0, "{audit:?}");
         let reads = self.engine.backend().store.reads();
-        let rows = reads.ledger.everything(self.engine.tenant_name()).await.unwrap();
+        let rows = reads
+            .ledger
+            .rows(self.engine.tenant_name(), &levqor_core::store::LedgerScope::Everything)
+            .await
+            .unwrap();
         let captures: Vec<_> = rows.txns.iter().filter(|t| &*t.kind == "capture").collect();
         let holds: HashSet<_> = captures.iter().map(|t| t.about.clone()).collect();
         assert_eq!((captures.len(), holds.len()), (done, done), "each done run is paid for once");

@@ -1,14 +1,15 @@
-//! `levqor credits`: grant, balance, statement, audit.
+//! `levqor credits`: grant and everything that is asked; what changes otherwise stands in `ledger`.
 
 use std::fmt::Write as _;
 
 use clap::{Args, Subcommand};
-use levqor::credits::Category;
+use levqor::credits::{Category, Expiry};
 use levqor::engine::GrantOptions;
 use levqor::error::{Error, Result};
-use levqor::types::{MicroCredits, Millis, parse_duration};
+use levqor::types::{MicroCredits, Millis, Money, parse_duration};
 use serde_json::json;
 
+use crate::ledger::{ChangeCommand, change};
 use crate::out::{Exit, Out, instant, json_of, list, table};
 use crate::setup::{Global, open};
 
@@ -27,15 +28,31 @@ pub(crate) enum CreditsCommand {
     ///   levqor credits grant acme 25.5 --expires 30d --promo --key welcome-acme
     #[command(verbatim_doc_comment)]
     Grant(GrantArgs),
+    #[command(flatten)]
+    Change(ChangeCommand),
     /// Show what an account is worth now
     ///
-    /// `posted` is what it owns, `held` what open runs have reserved, `available` what is left. Example:
+    /// `posted` is what it owns, `held` what is reserved, `available` what is left, `spendable` that and
+    /// the overdraft. Example:
     ///
     ///   levqor credits balance acme
     #[command(verbatim_doc_comment)]
     Balance {
         /// The account
         account: String,
+    },
+    /// List an account's grants: what remains of each, and until when
+    ///
+    /// Example:
+    ///
+    ///   levqor credits grants acme --all
+    #[command(verbatim_doc_comment)]
+    Grants {
+        /// The account
+        account: String,
+        /// Also those that are used up
+        #[arg(long)]
+        all: bool,
     },
     /// List an account's bookings, oldest first
     ///
@@ -60,15 +77,24 @@ pub(crate) struct GrantArgs {
     /// How many credits, like 100 or 0.25
     #[arg(allow_hyphen_values = true)]
     amount: String,
-    /// Usable until then: an instant (2026-12-31T00:00:00Z) or a span from now (30d)
+    /// Usable until then: an instant (2026-12-31T00:00:00Z) or a span from its beginning (30d)
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
+    /// Usable from then on
+    #[arg(long, value_name = "INSTANT")]
+    starts: Option<String>,
     /// Not paid for: a promotion
     #[arg(long)]
     promo: bool,
     /// Grants with a lower number are used up first
     #[arg(long, default_value_t = 100, allow_hyphen_values = true)]
     priority: i64,
+    /// What was paid for them, in minor units and currency, like 1999EUR: needed for a clawback
+    #[arg(long, value_name = "MONEY", conflicts_with = "promo")]
+    paid: Option<String>,
+    /// What they stand for (an invoice, a campaign): a second grant for it is refused
+    #[arg(long)]
+    source: Option<String>,
     /// Idempotency key: repeating the command grants nothing more
     #[arg(long)]
     key: Option<String>,
@@ -100,17 +126,37 @@ fn point(text: &str, place: &str) -> Result<Millis> {
     })
 }
 
-/// An instant, or a span from now.
-fn expiry(text: &str, now: Millis) -> Result<Millis> {
+/// An instant, or a span.
+pub(crate) fn expiry(text: &str, place: &str) -> Result<Expiry> {
     match parse_duration(text) {
-        Ok(span) => Ok(now + span),
-        Err(_) => point(text, "--expires").map_err(|e| e.hint("write an instant (2026-12-31T00:00:00Z) or a span (30d)")),
+        Ok(span) => Ok(Expiry::In(span)),
+        Err(_) => point(text, place)
+            .map(Expiry::At)
+            .map_err(|e| e.hint("write an instant (2026-12-31T00:00:00Z) or a span (30d)")),
     }
+}
+
+/// Minor units and a currency: `1999EUR`.
+pub(crate) fn money(text: &str, place: &str) -> Result<Money> {
+    let (minor, currency) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let minor = minor.parse().map_err(|_| {
+        Error::invalid("cli.bad_money", format!("`{text}` is no amount of money"))
+            .at(place)
+            .hint("write minor units and a currency, like 1999EUR for 19.99 euro")
+    })?;
+    let currency = currency.trim_start().to_owned();
+    Ok(Money { minor, currency })
+}
+
+pub(crate) fn amount(text: &str, place: &str) -> Result<MicroCredits> {
+    text.parse().map_err(|e: Error| e.at(place))
 }
 
 pub(crate) async fn credits(out: &Out, global: &Global, command: CreditsCommand) -> Result<Exit> {
     match command {
         CreditsCommand::Grant(args) => grant(out, global, args).await,
+        CreditsCommand::Change(command) => change(out, global, command).await,
+        CreditsCommand::Grants { account, all } => grants(out, global, &account, all).await,
         CreditsCommand::Balance { account } => balance(out, global, &account).await,
         CreditsCommand::Statement(args) => statement(out, global, args).await,
         CreditsCommand::Audit => audit(out, global).await,
@@ -118,12 +164,15 @@ pub(crate) async fn credits(out: &Out, global: &Global, command: CreditsCommand)
 }
 
 async fn grant(out: &Out, global: &Global, args: GrantArgs) -> Result<Exit> {
-    let amount: MicroCredits = args.amount.parse().map_err(|e: Error| e.at("AMOUNT"))?;
-    let now = levqor::clock::SystemClock::machine();
+    let amount = amount(&args.amount, "AMOUNT")?;
     let options = GrantOptions {
         priority: args.priority,
         category: if args.promo { Category::Promo } else { Category::Paid },
-        expires_at: args.expires.as_deref().map(|text| expiry(text, now)).transpose()?,
+        effective_at: args.starts.as_deref().map(|text| point(text, "--starts")).transpose()?,
+        expires: args.expires.as_deref().map(|text| expiry(text, "--expires")).transpose()?,
+        paid: args.paid.as_deref().map(|text| money(text, "--paid")).transpose()?,
+        source: args.source,
+        ..GrantOptions::default()
     };
     let engine = open(global, Vec::new()).await?;
     let answer = engine
@@ -150,7 +199,45 @@ async fn balance(out: &Out, global: &Global, account: &str) -> Result<Exit> {
             ("posted", balance.posted.to_string()),
             ("held", balance.held.to_string()),
             ("available", balance.available.to_string()),
+            ("spendable", balance.spendable.to_string()),
         ])
+    })?;
+    Ok(Exit::Ok)
+}
+
+async fn grants(out: &Out, global: &Global, account: &str, all: bool) -> Result<Exit> {
+    let engine = open(global, Vec::new()).await?;
+    let grants = engine.credits().grants(account, all).await?;
+    out.answer(&json!({"account": account, "grants": json_of(&grants)?}), || {
+        if grants.is_empty() {
+            return format!("{account} has no grants");
+        }
+        let rows = grants.iter().map(|g| {
+            let ends = g.expires_at.map_or_else(|| "-".to_owned(), instant);
+            vec![
+                g.id.to_string(),
+                g.category.as_str().to_owned(),
+                g.priority.to_string(),
+                g.amount.to_string(),
+                g.remaining.to_string(),
+                g.held.to_string(),
+                instant(g.effective_at),
+                ends,
+                g.state.as_str().to_owned(),
+            ]
+        });
+        let names = [
+            "grant",
+            "category",
+            "priority",
+            "amount",
+            "remaining",
+            "held",
+            "from",
+            "until",
+            "state",
+        ];
+        table(&names, &[2, 3, 4, 5], rows)
     })?;
     Ok(Exit::Ok)
 }
@@ -178,12 +265,17 @@ async fn statement(out: &Out, global: &Global, args: StatementArgs) -> Result<Ex
                 vec![
                     line.version.to_string(),
                     instant(line.booked_at),
+                    line.kind.clone(),
                     line.amount.to_string(),
                     line.after.to_string(),
                     line.txn.to_string(),
                 ]
             });
-            let mut text = table(&["no", "booked at", "amount", "balance", "transaction"], &[0, 2, 3], rows);
+            let mut text = table(
+                &["no", "booked at", "kind", "amount", "balance", "transaction"],
+                &[0, 3, 4],
+                rows,
+            );
             if let Some(next) = next {
                 let _ = write!(text, "\n\nthere may be more: --after {next}");
             }

@@ -7,6 +7,7 @@ mod files;
 #[cfg(feature = "integrity")]
 mod integrity;
 mod jobs;
+mod ledger;
 mod limits;
 mod out;
 mod pipeline;

@@ -1,6 +1,7 @@
 //! The memory backend: always there, and the executable specification of the others.
 
 mod claims;
+mod ledger;
 mod limiter;
 mod limits;
 mod packed;

@@ -4,17 +4,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::backend::Hub;
-use crate::credits::{Account, Entry, LedgerRows};
 use crate::error::{Error, Result};
 use crate::jobs::schedule::{ScheduleRow, ScheduleState, Tick};
 use crate::jobs::{Job, JobState, JournalRow};
 use crate::records::Record;
 use crate::store::{
-    Batch, JobFilter, JournalRead, LedgerRead, Page, QueueRead, Reads, Receipt, RecordRead, Rows, ScheduleRead, Store, StoreInfo,
-    Wakes, apply,
+    Batch, JobFilter, JournalRead, Page, QueueRead, Reads, Receipt, RecordRead, Rows, ScheduleRead, Store, StoreInfo, Wakes,
+    apply,
 };
 use crate::table::Stop;
-use crate::types::{JobId, Millis, Tenant};
+use crate::types::{JobId, Tenant};
 
 /// A store in memory: complete tables behind a lock. Every commit answers at once.
 #[derive(Clone)]
@@ -33,7 +32,7 @@ impl Default for MemoryStore {
 }
 
 impl MemoryStore {
-    fn lock(&self) -> MutexGuard<'_, Rows> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Rows> {
         self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -79,75 +78,6 @@ impl Store for MemoryStore {
 
     fn info(&self) -> StoreInfo {
         StoreInfo::new("memory", "this process")
-    }
-}
-
-#[async_trait]
-impl LedgerRead for MemoryStore {
-    async fn account(&self, tenant: &Tenant, owner: &str) -> Result<Option<Arc<Account>>> {
-        Ok(self.lock().ledger.accounts.peek(&(tenant.clone(), owner.into())).cloned())
-    }
-
-    async fn entries(
-        &self,
-        tenant: &Tenant,
-        owner: &str,
-        span: (Millis, Millis),
-        after: i64,
-        limit: usize,
-    ) -> Result<Vec<Arc<Entry>>> {
-        let rows = self.lock();
-        let owner: Arc<str> = owner.into();
-        let last = rows
-            .ledger
-            .accounts
-            .peek(&(tenant.clone(), owner.clone()))
-            .map_or(0, |a| a.version);
-        let versions = after.max(0).saturating_add(1)..=last;
-        let entries = versions.filter_map(|v| rows.ledger.entries.peek(&(tenant.clone(), owner.clone(), v)));
-        Ok(entries
-            .filter(|e| span.0 <= e.booked_at && e.booked_at < span.1)
-            .take(limit)
-            .cloned()
-            .collect())
-    }
-
-    async fn accounts(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<Account>>> {
-        let rows = self.lock();
-        let mut all: Vec<_> = rows.ledger.accounts.iter().filter(|a| a.tenant == *tenant).cloned().collect();
-        all.sort_unstable_by(|a, b| a.owner.cmp(&b.owner));
-        Ok(behind(all, page, |a| &a.owner))
-    }
-
-    async fn everything(&self, tenant: &Tenant) -> Result<LedgerRows> {
-        let rows = self.lock();
-        let from = &rows.ledger;
-        let mut all = LedgerRows::complete();
-        from.accounts
-            .iter()
-            .filter(|r| r.tenant == *tenant)
-            .for_each(|r| all.accounts.load((**r).clone()));
-        from.grants
-            .iter()
-            .filter(|r| r.tenant == *tenant)
-            .for_each(|r| all.grants.load((**r).clone()));
-        from.holds
-            .iter()
-            .filter(|r| r.tenant == *tenant)
-            .for_each(|r| all.holds.load((**r).clone()));
-        from.slices
-            .iter()
-            .filter(|r| r.tenant == *tenant)
-            .for_each(|r| all.slices.load((**r).clone()));
-        from.txns
-            .iter()
-            .filter(|r| r.tenant == *tenant)
-            .for_each(|r| all.txns.load((**r).clone()));
-        from.entries
-            .iter()
-            .filter(|r| r.tenant == *tenant)
-            .for_each(|r| all.entries.load((**r).clone()));
-        Ok(all)
     }
 }
 
@@ -258,7 +188,7 @@ impl RecordRead for MemoryStore {
 }
 
 /// The page of a list that is sorted by a name.
-fn behind<T>(list: Vec<T>, page: &Page, name: impl Fn(&T) -> &str) -> Vec<T> {
+pub(super) fn behind<T>(list: Vec<T>, page: &Page, name: impl Fn(&T) -> &str) -> Vec<T> {
     let after = page.after.as_deref().unwrap_or("");
     list.into_iter().filter(|t| name(t) > after).take(page.limit).collect()
 }

@@ -1,27 +1,64 @@
 //! From the database into the working set.
 
+use std::sync::Arc;
+
 use super::conn::{Arg, Conn, Fault};
 use super::text::{Dialect, TableSql};
+use crate::credits::Account;
 use crate::error::Result;
 use crate::store::Rows;
-use crate::table::{Cell, Cells, KeyCells, Kind, Row, Table};
+use crate::table::{Cell, Cells, KeyCells, Kind, Row, Table, Wants};
+use crate::types::Tenant;
 
 /// Loads everything that the tables want. `false` if they wanted nothing.
 pub(super) async fn load(rows: &mut Rows, conn: &mut dyn Conn, dialect: Dialect) -> Result<bool, Fault> {
-    // An account's lock comes before anything that hangs on it: of a hold that is known by its id
-    // only, first its account is learnt.
-    let holds = rows.ledger.holds.take_wants();
-    if !holds.keys.is_empty() {
-        let found = select::<crate::credits::Hold>(conn, dialect, &holds.keys).await?;
-        found
-            .iter()
-            .for_each(|h| rows.ledger.accounts.want((h.tenant.clone(), h.owner.clone())));
-    }
-    rows.ledger.holds.want_again(holds);
+    // An account's lock comes before anything that hangs on it: of what is known by its id only, first
+    // its account is learnt.
+    let ledger = &mut rows.ledger;
+    behind(&mut ledger.holds, &mut ledger.accounts, conn, dialect, |r| {
+        (r.tenant.clone(), r.owner.clone())
+    })
+    .await?;
+    behind(&mut ledger.grants, &mut ledger.accounts, conn, dialect, |r| {
+        (r.tenant.clone(), r.owner.clone())
+    })
+    .await?;
+    behind(&mut ledger.txns, &mut ledger.accounts, conn, dialect, |r| {
+        (r.tenant.clone(), r.owner.clone())
+    })
+    .await?;
 
     let mut any = false;
     crate::each_table!(rows, |t| any |= table(t, conn, dialect).await?);
     Ok(any)
+}
+
+/// Rows that are wanted by their id: loaded, if their accounts are here (and so locked) already;
+/// otherwise their accounts are wanted, and they stay so too.
+async fn behind<R: Row>(
+    t: &mut Table<R>,
+    accounts: &mut Table<Account>,
+    conn: &mut dyn Conn,
+    dialect: Dialect,
+    account: impl Fn(&R) -> (Tenant, Arc<str>),
+) -> Result<(), Fault> {
+    let mut wants = t.take_wants();
+    if !wants.keys.is_empty() {
+        let keys = std::mem::take(&mut wants.keys);
+        let found = select::<R>(conn, dialect, &keys).await?;
+        if found.iter().all(|row| accounts.has(&account(row))) {
+            found.into_iter().for_each(|row| t.load(row));
+            t.loaded(Wants {
+                keys,
+                ..Wants::default()
+            });
+        } else {
+            found.iter().for_each(|row| accounts.want(account(row)));
+            wants.keys = keys;
+        }
+    }
+    t.want_again(wants);
+    Ok(())
 }
 
 async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) -> Result<bool, Fault> {
@@ -54,7 +91,7 @@ async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) 
     Ok(true)
 }
 
-async fn select<R: Row>(
+pub(super) async fn select<R: Row>(
     conn: &mut dyn Conn,
     dialect: Dialect,
     keys: &std::collections::BTreeSet<R::Key>,

@@ -6,8 +6,11 @@
 //! `text::Dialect`.
 
 mod conn;
+mod ledger;
 mod load;
 mod migrate;
+#[cfg(all(test, feature = "sqlite"))]
+mod plan_tests;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod purge;

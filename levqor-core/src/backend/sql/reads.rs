@@ -7,26 +7,25 @@ use super::conn::{Arg, Conn, Fault};
 use super::load::fetch;
 use super::store::Inner;
 use super::text::TableSql;
-use crate::credits::{Account, Entry, Grant, Hold, LedgerRows, Slice, Txn};
 use crate::error::Result;
 use crate::jobs::schedule::{ScheduleRow, Tick};
 use crate::jobs::{Job, JobState, JournalRow};
 use crate::records::Record;
-use crate::store::{JobFilter, JournalRead, LedgerRead, Page, QueueRead, RecordRead, ScheduleRead};
+use crate::store::{JobFilter, JournalRead, Page, QueueRead, RecordRead, ScheduleRead};
 use crate::table::{Cell, Kind, Row};
-use crate::types::{JobId, Millis, Tenant};
+use crate::types::{JobId, Tenant};
 
 pub(super) struct SqlReads(pub(super) Arc<Inner>);
 
 impl SqlReads {
     /// The rows of a table that a tail (`WHERE ...`, over alias `t`) picks.
-    async fn pick<R: Row>(&self, tail: &str, args: Vec<Arg>) -> Result<Vec<Arc<R>>> {
+    pub(super) async fn pick<R: Row>(&self, tail: &str, args: Vec<Arg>) -> Result<Vec<Arc<R>>> {
         let mut conn = self.0.driver.reader().await.map_err(Fault::into_error)?;
         let rows = self.of::<R>(conn.as_mut(), tail, args).await.map_err(Fault::into_error)?;
         Ok(rows.into_iter().map(Arc::new).collect())
     }
 
-    async fn of<R: Row>(&self, conn: &mut dyn Conn, tail: &str, args: Vec<Arg>) -> Result<Vec<R>, Fault> {
+    pub(super) async fn of<R: Row>(&self, conn: &mut dyn Conn, tail: &str, args: Vec<Arg>) -> Result<Vec<R>, Fault> {
         fetch::<R>(
             conn,
             &format!("{} {tail}", TableSql::of::<R>(self.0.driver.dialect()).select),
@@ -35,98 +34,17 @@ impl SqlReads {
         .await
     }
 
-    /// Everything of a tenant's ledger, on a connection that sees one moment.
-    async fn ledger(&self, conn: &mut dyn Conn, tenant: &Tenant) -> Result<LedgerRows, Fault> {
-        let mut all = LedgerRows::complete();
-        let tail = "WHERE t.tenant = $1";
-        let args = || vec![text(tenant.as_str())];
-        self.of::<Account>(conn, tail, args())
-            .await?
-            .into_iter()
-            .for_each(|r| all.accounts.load(r));
-        self.of::<Grant>(conn, tail, args())
-            .await?
-            .into_iter()
-            .for_each(|r| all.grants.load(r));
-        self.of::<Hold>(conn, tail, args())
-            .await?
-            .into_iter()
-            .for_each(|r| all.holds.load(r));
-        self.of::<Slice>(conn, tail, args())
-            .await?
-            .into_iter()
-            .for_each(|r| all.slices.load(r));
-        self.of::<Txn>(conn, tail, args())
-            .await?
-            .into_iter()
-            .for_each(|r| all.txns.load(r));
-        self.of::<Entry>(conn, tail, args())
-            .await?
-            .into_iter()
-            .for_each(|r| all.entries.load(r));
-        Ok(all)
-    }
-
-    async fn one<R: Row>(&self, tail: &str, args: Vec<Arg>) -> Result<Option<Arc<R>>> {
+    pub(super) async fn one<R: Row>(&self, tail: &str, args: Vec<Arg>) -> Result<Option<Arc<R>>> {
         Ok(self.pick(tail, args).await?.into_iter().next())
     }
 }
 
-fn limit(n: usize) -> Arg {
+pub(super) fn limit(n: usize) -> Arg {
     Arg::Int(i64::try_from(n).unwrap_or(i64::MAX))
 }
 
-fn text(t: &str) -> Arg {
+pub(super) fn text(t: &str) -> Arg {
     Arg::from(t)
-}
-
-#[async_trait]
-impl LedgerRead for SqlReads {
-    async fn account(&self, tenant: &Tenant, owner: &str) -> Result<Option<Arc<Account>>> {
-        self.one(
-            "WHERE t.tenant = $1 AND t.owner = $2",
-            vec![text(tenant.as_str()), text(owner)],
-        )
-        .await
-    }
-
-    async fn entries(
-        &self,
-        tenant: &Tenant,
-        owner: &str,
-        span: (Millis, Millis),
-        after: i64,
-        n: usize,
-    ) -> Result<Vec<Arc<Entry>>> {
-        let tail = "WHERE t.tenant = $1 AND t.owner = $2 AND t.booked_at >= $3 AND t.booked_at < $4 AND t.version > $5 ORDER BY t.version LIMIT $6";
-        self.pick(
-            tail,
-            vec![
-                text(tenant.as_str()),
-                text(owner),
-                Arg::Int(span.0.0),
-                Arg::Int(span.1.0),
-                Arg::Int(after),
-                limit(n),
-            ],
-        )
-        .await
-    }
-
-    async fn accounts(&self, tenant: &Tenant, page: &Page) -> Result<Vec<Arc<Account>>> {
-        let after = page.after.as_deref().unwrap_or("");
-        let tail = "WHERE t.tenant = $1 AND t.owner > $2 ORDER BY t.owner LIMIT $3";
-        self.pick(tail, vec![text(tenant.as_str()), text(after), limit(page.limit)])
-            .await
-    }
-
-    async fn everything(&self, tenant: &Tenant) -> Result<LedgerRows> {
-        let mut conn = self.0.driver.reader().await.map_err(Fault::into_error)?;
-        conn.begin_read().await.map_err(Fault::into_error)?;
-        let all = self.ledger(conn.as_mut(), tenant).await;
-        conn.end(false).await.map_err(Fault::into_error)?;
-        all.map_err(Fault::into_error)
-    }
 }
 
 #[async_trait]

@@ -167,7 +167,7 @@ async fn once(
     let dialect = driver.dialect();
     conn.begin().await.map_err(before)?;
     let mut rows = Rows::partial();
-    batches.iter().for_each(|b| wants(&mut rows, b));
+    batches.iter().for_each(|b| wants(&mut rows, b, stripe));
     let outcomes = {
         let mut round = 0;
         loop {

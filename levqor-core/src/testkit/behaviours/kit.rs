@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::credits::{Account, Category, LedgerAnswer, LedgerOp, NewGrant, audit};
+use crate::credits::{Account, LedgerAnswer, LedgerOp, NewGrant, audit};
 use crate::error::Result;
 use crate::jobs::{Finish, Job, Lease, NewJob, QueueAnswer, QueueOp};
-use crate::store::{Answer, Batch, Key, Op, Receipt, Store};
-use crate::types::{GrantId, HoldId, JobId, MicroCredits, Millis, Tenant, TxnId};
+use crate::store::{Answer, Batch, Key, LedgerScope, Op, Receipt, Store};
+use crate::types::{HoldId, JobId, MicroCredits, Millis, Tenant, TxnId};
 
 /// When behaviours begin.
 pub(super) const T0: Millis = Millis(1_750_000_000_000);
@@ -39,16 +39,7 @@ pub(super) fn key(text: &str, fingerprint: &str) -> Key {
 }
 
 pub(super) fn grant(owner: &str, n: i64) -> LedgerOp {
-    LedgerOp::Grant(NewGrant {
-        id: GrantId::new(T0),
-        txn: TxnId::new(T0),
-        owner: owner.into(),
-        amount: credits(n),
-        priority: 100,
-        category: Category::Paid,
-        effective_at: T0,
-        expires_at: None,
-    })
+    LedgerOp::Grant(NewGrant::new(owner, credits(n), T0))
 }
 
 pub(super) fn spend(owner: &str, n: i64) -> LedgerOp {
@@ -64,7 +55,7 @@ pub(super) fn hold(id: &HoldId, owner: &str, n: i64, expires_at: Option<Millis>)
         hold: id.clone(),
         owner: owner.into(),
         amount: credits(n),
-        expires_at,
+        expires: expires_at.map(Into::into),
     }
 }
 
@@ -170,7 +161,7 @@ pub(super) async fn account(store: &Arc<dyn Store>, owner: &str) -> Arc<Account>
 
 /// Audits the ledger, which must be sound, and says how many entries it has.
 pub(super) async fn sound(store: &Arc<dyn Store>) -> usize {
-    match store.reads().ledger.everything(&tenant()).await {
+    match store.reads().ledger.rows(&tenant(), &LedgerScope::Everything).await {
         Ok(rows) => {
             let report = audit(&rows);
             assert_eq!((report.sum, &report.violations[..]), (0, &[][..]), "the ledger is not sound");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::kit::{all, at, done, enqueue, failed, finish, grant, job, lease, must, spend, tenant};
 use crate::jobs::{Job, JobState, NewJob};
 use crate::records::{Expect, RecordOp};
-use crate::store::{JobFilter, Page, Store};
+use crate::store::{EntryFilter, JobFilter, LedgerScope, Page, Store};
 use crate::testkit::stores::Stores;
 use crate::types::{JobId, Millis};
 
@@ -198,18 +198,21 @@ pub async fn entries_accounts_and_records_come_in_order(s: &Stores) {
             after: found.last().cloned(),
             limit: 3,
         };
-        let next = reads.ledger.accounts(&tenant(), &page).await.unwrap();
+        let next = reads.ledger.rows(&tenant(), &LedgerScope::Accounts(page)).await.unwrap();
+        let mut next: Vec<_> = next.accounts.iter().map(|a| a.owner.to_string()).collect();
         if next.is_empty() {
             break;
         }
-        found.extend(next.iter().map(|a| a.owner.to_string()));
+        next.sort_unstable();
+        found.extend(next);
     }
     found.retain(|owner| !owner.starts_with("levqor:"));
     assert_eq!(found, names);
     let records = reads.records.records(&tenant(), "thing", &Page::default()).await.unwrap();
     assert_eq!(records.iter().map(|r| &*r.name).collect::<Vec<_>>(), names);
-    let versions = async |span, after, limit| {
-        let entries = reads.ledger.entries(&tenant(), "ab", span, after, limit).await.unwrap();
+    let versions = async |booked, after, limit| {
+        let filter = EntryFilter { booked, after, limit };
+        let entries = reads.ledger.entries(&tenant(), "ab", &filter).await.unwrap();
         entries.iter().map(|e| e.version).collect::<Vec<_>>()
     };
     let always = (Millis(i64::MIN), Millis::MAX);

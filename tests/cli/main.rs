@@ -1,9 +1,12 @@
 //! The command line, as a process: what it answers, how it ends, and what it says when something is wrong.
 #![allow(clippy::unwrap_used)]
 
-use std::io::{BufRead, BufReader, Read, Write};
+mod schedules;
+mod work;
+
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
@@ -147,6 +150,76 @@ fn credits_are_granted_once_under_a_key_and_every_booking_is_told() {
     assert!(
         !human.out.contains('\u{1b}'),
         "colour goes to terminals only: {:?}",
+        human.out
+    );
+}
+
+#[test]
+fn credits_are_spent_held_given_back_and_moved() {
+    let p = Place::new();
+    let grant = [
+        "credits",
+        "grant",
+        "acme",
+        "100",
+        "--expires",
+        "30d",
+        "--paid",
+        "1000EUR",
+        "--source",
+        "in_1",
+        "--key",
+        "g",
+    ];
+    let pack = p.ok(&grant)["grant"].clone();
+    assert_eq!(p.ok(&grant)["grant"], pack, "a span is the same span the next time");
+    let id = |v: &Value| v.as_str().unwrap().to_owned();
+    let available = |v: &Value| id(&v["balance"]["available"]);
+
+    let spent = p.ok(&["credits", "spend", "acme", "30", "--key", "s"]);
+    assert_eq!(available(&spent), "70");
+    let back = p.ok(&["credits", "refund", &id(&spent["transaction"]), "--amount", "10"]);
+    assert_eq!((available(&back), &back["refund_of"]), ("80".into(), &spent["transaction"]));
+
+    let hold = id(&p.ok(&["credits", "hold", "acme", "50", "--expires", "15m"])["hold"]);
+    assert_eq!(
+        p.ok(&["credits", "capture", &hold, "--amount", "5", "--partial"])["balance"]["held"],
+        "45"
+    );
+    assert_eq!(p.ok(&["credits", "extend", &hold, "30m"])["amount"], "45");
+    assert_eq!(
+        available(&p.ok(&["credits", "capture", &hold, "--amount", "47", "--overage"])),
+        "28"
+    );
+    let hold = id(&p.ok(&["credits", "hold", "acme", "8"])["hold"]);
+    assert_eq!(available(&p.ok(&["credits", "release", &hold])), "28");
+
+    assert_eq!(available(&p.ok(&["credits", "transfer", "acme", "bob", "8"])), "20");
+    assert_eq!(available(&p.ok(&["credits", "clawback", &id(&pack), "250EUR"])), "-5");
+    assert_eq!(p.ok(&["credits", "overdraft", "acme", "6"])["balance"]["spendable"], "1");
+    p.ok(&["credits", "freeze", "bob"]);
+    let frozen = p.run(&["credits", "spend", "bob", "1", "--json"]);
+    assert_eq!((frozen.code, &frozen.problem()["code"]), (4, &json!("ledger.account_frozen")));
+    p.ok(&["credits", "freeze", "bob", "--off"]);
+    assert_eq!(available(&p.ok(&["credits", "spend", "bob", "1"])), "7");
+
+    let grants = p.ok(&["credits", "grants", "acme", "--all"]);
+    assert_eq!(
+        (&grants["grants"][0]["id"], &grants["grants"][0]["remaining"]),
+        (&pack, &json!("0"))
+    );
+    assert_eq!(p.ok(&["credits", "grants", "bob"])["grants"][0]["remaining"], "7");
+    let kinds = p.ok(&["credits", "statement", "acme"]);
+    let kinds: Vec<_> = kinds["lines"].as_array().unwrap().iter().map(|l| id(&l["kind"])).collect();
+    assert_eq!(
+        kinds,
+        ["grant", "spend", "refund", "capture", "capture", "transfer", "clawback"]
+    );
+    assert_eq!(p.ok(&["credits", "audit"])["sound"], true);
+    let human = p.run(&["credits", "hold", "bob", "2"]);
+    assert!(
+        human.out.starts_with("held 2 (hold_") && human.out.contains("available now: 5"),
+        "{}",
         human.out
     );
 }
@@ -360,6 +433,27 @@ fn bad_input_of_every_kind_ends_with_its_code_and_says_what_and_where() {
         (&["jobs", "list", "--state", "sleepy"], 2, "cli.bad_state", "sleepy"),
         (&["credits", "grant", "acme", "-5"], 2, "", ""),
         (&["credits", "grant", "acme", "1e3"], 2, "amount.invalid", "1e3"),
+        (&["credits", "spend", "acme", "1"], 4, "ledger.insufficient_credits", "credit"),
+        (&["credits", "spend", "acme", "-1"], 2, "ledger.invalid_amount", "-1"),
+        (&["credits", "release", "42"], 2, "id.invalid", "42"),
+        (
+            &["credits", "capture", "hold_00000000000000000000000000"],
+            3,
+            "ledger.hold_not_found",
+            "hold_0",
+        ),
+        (
+            &["credits", "refund", "txn_00000000000000000000000000"],
+            3,
+            "ledger.transaction_not_found",
+            "txn_0",
+        ),
+        (
+            &["credits", "grant", "acme", "1", "--paid", "much"],
+            2,
+            "cli.bad_money",
+            "much",
+        ),
         (
             &["credits", "grant", "acme", "1", "--expires", "soon"],
             2,
@@ -534,111 +628,6 @@ fn a_reader_that_goes_away_is_no_fault() {
     }
 }
 
-/// A worker and the lines that it says.
-struct Works {
-    child: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStderr>>,
-}
-
-impl Works {
-    fn start(place: &Place, args: &[&str]) -> Self {
-        let mut command = place.command(args);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut works = Works { child, lines };
-        works.until("working default");
-        works
-    }
-
-    fn until(&mut self, word: &str) {
-        let found = self.lines.by_ref().map_while(Result::ok).any(|line| line.contains(word));
-        assert!(found, "the worker ended without `{word}`");
-    }
-
-    fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .arg(format!("-{name}"))
-            .arg(self.child.id().to_string())
-            .status();
-        assert!(status.unwrap().success());
-    }
-
-    fn end(mut self) -> (Option<i32>, String) {
-        let mut out = String::new();
-        self.child.stdout.take().unwrap().read_to_string(&mut out).unwrap();
-        (self.child.wait().unwrap().code(), out)
-    }
-}
-
-impl Drop for Works {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-    }
-}
-
-fn state_of(place: &Place, run: &Value) -> Value {
-    place.ok(&["status", run.as_str().unwrap()])["run"]["state"].clone()
-}
-
-#[cfg(unix)]
-#[test]
-fn a_worker_that_is_told_to_stop_lets_what_runs_end() {
-    for signal in ["TERM", "INT"] {
-        let p = Place::new();
-        let file = p.json("p.json", &long_pipeline());
-        let mut worker = Works::start(&p, &["worker"]);
-        let run = p.ok(&["submit", &file])["run"].clone();
-        worker.until("started");
-        worker.signal(signal);
-        worker.until("draining");
-        let (code, out) = worker.end();
-        assert_eq!(code, Some(0), "{signal}");
-        assert!(out.contains("done        1"), "{out}");
-        assert_eq!(state_of(&p, &run), "done", "{signal}");
-    }
-}
-
-#[cfg(unix)]
-#[test]
-fn a_worker_without_grace_gives_its_job_back_for_another_one() {
-    let p = Place::new();
-    let file = p.json("p.json", &long_pipeline());
-    let mut worker = Works::start(&p, &["worker", "--grace", "0s"]);
-    let run = p.ok(&["submit", &file, "--key", "k"])["run"].clone();
-    worker.until("started");
-    worker.signal("TERM");
-    let (code, out) = worker.end();
-    assert_eq!(code, Some(0));
-    assert!(out.contains("given back  1"), "{out}");
-    assert_eq!(state_of(&p, &run), "ready");
-    let after = p.ok(&["run", &file, "--key", "k"]);
-    assert_eq!((&after["run"]["id"], &after["run"]["state"]), (&run, &json!("done")));
-}
-
-#[cfg(unix)]
-#[test]
-fn a_second_signal_ends_a_worker_at_once_and_loses_nothing() {
-    let p = Place::new();
-    let file = p.json("p.json", &long_pipeline());
-    let runs: Vec<Value> = (0..6).map(|_| p.ok(&["submit", &file])["run"].clone()).collect();
-    let mut worker = Works::start(&p, &["worker", "--grace", "1h"]);
-    worker.until("started");
-    worker.signal("TERM");
-    worker.until("draining");
-    worker.signal("TERM");
-    worker.until("ended without draining");
-    let (code, out) = worker.end();
-    assert_eq!((code, out.as_str()), (Some(1), ""));
-    let states: Vec<Value> = runs.iter().map(|run| state_of(&p, run)).collect();
-    assert!(states.contains(&json!("leased")), "{states:?}");
-    assert!(
-        states
-            .iter()
-            .all(|s| ["leased", "ready", "done"].iter().any(|known| s == known)),
-        "{states:?}"
-    );
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn output_that_cannot_be_written_is_told() {
@@ -647,108 +636,4 @@ fn output_that_cannot_be_written_is_told() {
     let said = Said::of(&p.command(&["connectors"]).stdout(full).output().unwrap());
     assert_eq!(said.code, 5, "{}", said.err);
     assert!(said.err.starts_with("error: the answer cannot be written"), "{}", said.err);
-}
-
-#[test]
-fn schedules_are_added_fired_paused_and_told() {
-    let place = Place::new();
-    let pipeline = place.json(
-        "free.json",
-        &json!({"version": 1, "name": "free", "steps": [{"id": "a", "set": 1}]}),
-    );
-    let add: &[&str] = &[
-        "schedules",
-        "add",
-        "nightly",
-        "--cron",
-        "30 2 * * *",
-        "--zone",
-        "Europe/Berlin",
-    ];
-    let add = [add, &["--run", &pipeline, "--account", "acme"]].concat();
-    let added = place.ok(&add);
-    assert_eq!((&added["changed"], &added["view"]["revision"]), (&json!(true), &json!(1)));
-    assert_eq!(place.ok(&add)["changed"], false);
-    let said = place.run(&add);
-    assert!(said.out.starts_with("nightly is as it was; next tick "), "{}", said.out);
-
-    // A day's worth of the past, one after another.
-    let day = 24 * 3_600_000;
-    let now = i64::try_from(
-        std::time::SystemTime::now()
-            .duration_since(std::time::UNIX_EPOCH)
-            .unwrap()
-            .as_millis(),
-    )
-    .unwrap();
-    let at = |ms: i64| levqor::types::Millis(ms).rfc3339();
-    let (from, to) = (at(now - 3 * day), at(now - day));
-    let backfill = ["schedules", "backfill", "nightly", "--from", &from, "--to", &to];
-    let report = place.ok(&backfill);
-    assert_eq!(
-        (&report["ticks"], &report["waiting"], &report["known"]),
-        (&json!(2), &json!(2), &json!(0))
-    );
-    assert_eq!(place.ok(&backfill)["known"], 2);
-    let started = place.ok(&["schedules", "run", "nightly", "--key", "k"]);
-    assert_eq!(place.ok(&["schedules", "run", "nightly", "--key", "k"]), started);
-
-    let next = place.ok(&["schedules", "next", "nightly", "--count", "3"]);
-    assert_eq!(
-        (next["next"].as_array().unwrap().len(), &next["state"]),
-        (3, &json!("active"))
-    );
-    place.ok(&["schedules", "pause", "nightly"]);
-    let said = place.run(&["schedules", "next", "nightly"]);
-    assert!(said.out.ends_with("but it is paused\n"), "{}", said.out);
-    let list = place.ok(&["schedules", "list"]);
-    assert_eq!(
-        (&list["schedules"][0]["state"], &list["next"]),
-        (&json!("paused"), &Value::Null)
-    );
-    assert!(place.run(&["schedules", "list"]).out.contains("30 2 * * * Europe/Berlin"));
-    place.ok(&["schedules", "resume", "nightly"]);
-    let history = place.ok(&["schedules", "history", "nightly", "--limit", "1"]);
-    assert_eq!(
-        (&history["history"][0]["cause"], &history["next"]),
-        (&json!("manual"), &json!(3))
-    );
-    assert!(place.run(&["schedules", "history", "nightly"]).out.contains("waiting"));
-
-    place.ok(&["schedules", "delete", "nightly"]);
-    let gone = place.run(&["schedules", "next", "nightly", "--json"]);
-    assert_eq!((gone.code, &gone.problem()["code"]), (3, &json!("schedule.unknown")));
-}
-
-#[test]
-fn a_wrong_schedule_is_refused_before_a_store_is_made() {
-    let place = Place::new();
-    let nonsense = place.json(
-        "s.json",
-        &json!({"id": "n", "when": {"cron": "* * * * *"}, "target": {"kind": "job"}}),
-    );
-    for (args, code) in [
-        (vec!["n", "--cron", "61 * * * *", "--job", "h"], "schedule.bad_cron"),
-        (
-            vec!["n", "--cron", "0 0 * * *", "--zone", "Mars", "--job", "h"],
-            "schedule.bad_zone",
-        ),
-        (vec!["n", "--every", "1ms", "--job", "h"], "schedule.bad_interval"),
-        (vec!["n n", "--every", "1h", "--job", "h"], "schedule.bad_id"),
-        (
-            vec!["n", "--every", "1h", "--job", "h", "--misfire", "all:0"],
-            "schedule.bad_limits",
-        ),
-        (vec!["n", "--every", "1h", "--job", "h", "--misfire", "some"], "cli.usage"),
-        (vec!["n", "--every", "1h"], "cli.usage"),
-        (vec!["n", "--job", "h"], "cli.usage"),
-        (vec!["--file", &nonsense], "schedule.bad_definition"),
-    ] {
-        let args = [vec!["schedules", "add"], args, vec!["--json"]].concat();
-        let said = place.run(&args);
-        assert_eq!((said.code, &said.problem()["code"]), (2, &json!(code)), "{args:?}");
-    }
-    assert!(!place.0.join("levqor.db").exists());
-    let never = place.run(&["schedules", "add", "n", "--cron", "30 2 30 2 *", "--job", "h", "--json"]);
-    assert_eq!((never.code, &never.problem()["code"]), (2, &json!("schedule.never_fires")));
 }
