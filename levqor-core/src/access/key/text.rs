@@ -199,9 +199,9 @@ fn checksum(bytes: &[u8]) -> String {
 fn crc32(bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
-        let mut i = 0;
+        let (mut i, mut byte) = (0, 0);
         while i < 256 {
-            let (mut value, mut bit) = (i as u32, 0);
+            let (mut value, mut bit) = (byte, 0);
             while bit < 8 {
                 value = if value & 1 == 1 {
                     0xEDB8_8320 ^ value >> 1
@@ -212,6 +212,7 @@ fn crc32(bytes: &[u8]) -> u32 {
             }
             table[i] = value;
             i += 1;
+            byte += 1;
         }
         table
     };

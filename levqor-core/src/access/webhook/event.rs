@@ -58,7 +58,7 @@ pub(super) fn read<'h>(facts: &Facts<'_>, header: &dyn Fn(&str) -> Option<&'h st
         Some(Preset::GitHub) => {
             // Neither header is signed: good for a name, not for the guard.
             if let Some(delivery) = header("x-github-delivery") {
-                event.id = delivery.to_owned();
+                delivery.clone_into(&mut event.id);
             }
             let name = header("x-github-event").unwrap_or_default();
             event.kind = match event.body.get("action").and_then(Value::as_str) {

@@ -29,7 +29,7 @@ pub struct Verifier {
 
 #[derive(Clone)]
 enum Secret {
-    Signs(hmac::Key),
+    Signs(Box<hmac::Key>),
     Shown(String),
 }
 
@@ -65,7 +65,7 @@ impl Verifier {
             let bytes = scheme.secret.key(text.as_ref())?;
             Ok(match scheme.secret {
                 SecretForm::Shown => Secret::Shown(text.as_ref().trim().to_owned()),
-                _ => Secret::Signs(hmac::Key::new(scheme.algorithm.hmac(), &bytes)),
+                _ => Secret::Signs(Box::new(hmac::Key::new(scheme.algorithm.hmac(), &bytes))),
             })
         };
         let keys = secrets.iter().map(key).collect::<Result<Vec<_>>>()?;
@@ -116,31 +116,22 @@ impl Verifier {
         let scheme = &self.scheme;
         let signature = needed(headers, &scheme.header)?;
         let id = scheme.id_header.as_deref().map(|name| needed(headers, name)).transpose()?;
-        let (timestamp, shown) = match &scheme.pairs {
-            Some(pairs) => {
-                let mut split = signature.split(',').filter_map(|pair| pair.trim().split_once('='));
-                let timestamp = split
-                    .clone()
-                    .find(|(name, _)| *name == pairs.timestamp)
-                    .map(|(_, value)| value);
-                let shown = split.by_ref().filter(|(name, _)| *name == pairs.signature);
-                (
-                    Some(timestamp.unwrap_or_default()),
-                    shown.map(|(_, v)| v).take(SIGNATURES).collect(),
-                )
-            }
-            None => {
-                let timestamp = scheme
-                    .timestamp_header
-                    .as_deref()
-                    .map(|name| needed(headers, name))
-                    .transpose()?;
-                let shown: Vec<&str> = match scheme.separator {
-                    Some(separator) => signature.split(separator).take(SIGNATURES).collect(),
-                    None => vec![signature],
-                };
-                (timestamp, shown)
-            }
+        let (timestamp, shown) = if let Some(pairs) = &scheme.pairs {
+            let split = || signature.split(',').filter_map(|pair| pair.trim().split_once('='));
+            let timestamp = split().find(|(name, _)| *name == pairs.timestamp).map(|(_, value)| value);
+            let shown = split().filter(|(name, _)| *name == pairs.signature).map(|(_, value)| value);
+            (Some(timestamp.unwrap_or_default()), shown.take(SIGNATURES).collect())
+        } else {
+            let timestamp = scheme
+                .timestamp_header
+                .as_deref()
+                .map(|name| needed(headers, name))
+                .transpose()?;
+            let shown: Vec<&str> = match scheme.separator {
+                Some(separator) => signature.split(separator).take(SIGNATURES).collect(),
+                None => vec![signature],
+            };
+            (timestamp, shown)
         };
         let signed_at = timestamp.map(|text| self.fresh(text, now)).transpose()?;
         if !self.genuine(&shown, id, timestamp, body) {

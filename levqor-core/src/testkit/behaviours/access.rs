@@ -88,8 +88,8 @@ pub async fn a_rotated_key_passes_beside_the_one_before_it(s: &Stores) {
     a.keys().verify(second.expose(), ANY).await.unwrap();
     // Two who rotate at once both have a text that passes.
     let (ka, kb) = (a.keys(), b.keys());
-    let (x, y) = tokio::join!(ka.rotate(&first.id, Millis::secs(50)), kb.rotate(&first.id, Millis::secs(50)));
-    for key in [x.unwrap(), y.unwrap()] {
+    let (one, two) = tokio::join!(ka.rotate(&first.id, Millis::secs(50)), kb.rotate(&first.id, Millis::secs(50)));
+    for key in [one.unwrap(), two.unwrap()] {
         clock.set(at(101_000));
         b.keys().verify(key.expose(), ANY).await.unwrap();
     }
