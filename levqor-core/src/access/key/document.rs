@@ -170,6 +170,9 @@ impl KeyDocument {
 
     /// Puts another text in its place. The texts before it pass until `now + overlap`, if they would pass so
     /// long anyway.
+    ///
+    /// # Errors
+    /// `key.revoked`, `key.expired`, and `key.rotated_too_often` of a key with four texts that still pass.
     pub fn rotate(&mut self, key: &ApiKey, overlap: Millis, now: Millis) -> Result<()> {
         if overlap < Millis::ZERO {
             return Err(Error::invalid("key.invalid", "an overlap is no negative time").at("/overlap"));
@@ -179,9 +182,21 @@ impl KeyDocument {
         for text in &mut self.texts {
             text.until = Some(text.until.map_or(end, |until| until.min(end)));
         }
-        self.texts.retain(|text| text.until.is_none_or(|until| until > now));
         self.texts.insert(0, hash_of(key, now));
-        self.texts.truncate(TEXTS);
+        // Those that are over are kept a while, so that who still shows one learns why it is refused.
+        if self.texts.len() > TEXTS {
+            let over = self
+                .texts
+                .iter()
+                .rposition(|text| text.until.is_some_and(|until| until <= now));
+            let Some(over) = over else {
+                return Err(
+                    Error::conflict("key.rotated_too_often", "the key has too many texts that still pass")
+                        .hint("wait until one of them is over, or rotate with a shorter overlap"),
+                );
+            };
+            self.texts.remove(over);
+        }
         Ok(())
     }
 

@@ -93,6 +93,10 @@ pub async fn a_rotated_key_passes_beside_the_one_before_it(s: &Stores) {
         clock.set(at(101_000));
         b.keys().verify(key.expose(), ANY).await.unwrap();
     }
+    // A text that was promised some time is never dropped for another.
+    let hour = Millis::hours(1);
+    a.keys().rotate(&first.id, hour).await.unwrap();
+    assert_eq!(code(b.keys().rotate(&first.id, hour).await), "key.rotated_too_often");
     clock.set(at(1_000_000));
     assert_eq!(code(b.keys().verify(second.expose(), ANY).await), "key.expired");
 }
