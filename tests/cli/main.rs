@@ -1,6 +1,7 @@
 //! The command line, as a process: what it answers, how it ends, and what it says when something is wrong.
 #![allow(clippy::unwrap_used)]
 
+mod keys;
 mod schedules;
 mod work;
 

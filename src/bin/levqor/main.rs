@@ -7,6 +7,7 @@ mod files;
 #[cfg(feature = "integrity")]
 mod integrity;
 mod jobs;
+mod keys;
 mod ledger;
 mod limits;
 mod out;
@@ -69,6 +70,8 @@ enum Command {
     Schedules(schedules::SchedulesCommand),
     #[command(subcommand)]
     Credits(credits::CreditsCommand),
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     #[command(subcommand)]
     Limits(limits::LimitsCommand),
     #[command(subcommand)]
@@ -138,6 +141,7 @@ async fn perform(out: &Out, cli: Cli) -> Result<Exit> {
         Command::Jobs(command) => jobs::jobs(out, global, command).await,
         Command::Schedules(command) => schedules::schedules(out, global, command).await,
         Command::Credits(command) => credits::credits(out, global, command).await,
+        Command::Keys(command) => keys::keys(out, global, command).await,
         Command::Limits(command) => limits::limits(out, global, command).await,
         Command::Pipeline(command) => pipeline::pipeline(out, global, command).await,
         Command::Connectors(args) => pipeline::connectors(out, global, &args),
