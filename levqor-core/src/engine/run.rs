@@ -56,7 +56,7 @@ pub(super) async fn run(engine: &Engine, job: &Job) -> Result<(Finish, Vec<Journ
         Err(e) if e.retryable() => return Err(e),
         Err(e) => return Ok((failed(job, &e, engine.now()), vec![])),
     };
-    let input = match serde_json::from_str(&job.args) {
+    let input = match serde_json::from_str(job.input()) {
         Ok(input) => input,
         Err(e) => {
             let e = Error::new(

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use levqor_core::backend;
 use levqor_core::clock::{Clock, SystemClock};
-use levqor_core::engine::{Engine, Enqueued, GrantOptions, HandlerOptions, JobRequest, RunRequest, RunView, Submitted, Worker, WorkerReport};
+use levqor_core::engine::{
+    Engine, Enqueued, GrantOptions, HandlerOptions, JobRequest, RunRequest, RunView, Submitted, Worker, WorkerReport,
+};
 use levqor_core::error::Result;
 use levqor_core::jobs::{Job, JobState, StepStatus};
 use levqor_core::store::{JobFilter, Page};
@@ -78,10 +80,17 @@ pub const PRICE: MicroCredits = MicroCredits(4_000_000);
 
 /// Submits the run of this number under its key, so that it exists once, however often it is submitted.
 pub async fn submit(engine: &Engine, who: &str, number: usize) -> Result<Accepted> {
-    let (account, input, key) = (ACCOUNTS[number % ACCOUNTS.len()], json!({"n": number}), format!("{who}-{number}"));
+    let (account, input, key) = (
+        ACCOUNTS[number % ACCOUNTS.len()],
+        json!({"n": number}),
+        format!("{who}-{number}"),
+    );
     // Every other one is the same in the host's own language.
     if number % 4 >= 2 {
-        let request = JobRequest::new("walk", input).account(account).key(key).hold(MicroCredits(10_000_000));
+        let request = JobRequest::new("walk", input)
+            .account(account)
+            .key(key)
+            .hold(MicroCredits(10_000_000));
         let Enqueued { id, replayed, .. } = engine.jobs().enqueue(request).await?;
         return Ok(Accepted { id, replayed });
     }
@@ -255,7 +264,10 @@ impl World {
                 // The one other end: a call that must not be repeated blindly was cut off.
                 JobState::Dead => {
                     let code = view.failure().unwrap().code().to_owned();
-                    assert!(careful && ["run.effect_unknown", "job.effect_unknown"].contains(&code.as_str()), "{view:?}");
+                    assert!(
+                        careful && ["run.effect_unknown", "job.effect_unknown"].contains(&code.as_str()),
+                        "{view:?}"
+                    );
                     assert_eq!(job.captured, MicroCredits::ZERO);
                     found.unknown.push(job.id.clone());
                 }
