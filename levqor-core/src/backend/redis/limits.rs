@@ -96,22 +96,26 @@ impl RedisLimits {
                 call.arg(sum);
             }
         }
-        call.arg(self.time.argument(instant(now))).arg(self.time.slack());
-        if plain {
-            let mut packed = Vec::with_capacity(40 * asks.len());
+        let answer: Vec<i64> = if plain {
+            let mut packed = Vec::with_capacity(40 * asks.len() + 16);
+            packed.extend(exact(self.time.number(instant(now))));
+            packed.extend(exact(self.time.slack()));
             for (ask, rule) in asks.iter().zip(&rules) {
-                packed.extend_from_slice(&f64::from(ask.cost).to_le_bytes());
+                packed.extend(exact(i64::from(ask.cost)));
                 packed.extend(numbers(rule).1.into_iter().flat_map(exact));
             }
             call.arg(packed);
+            let answer: Vec<u8> = self.link.script(&call).await?;
+            answer.as_chunks().0.iter().map(|n| whole(*n)).collect()
         } else {
+            call.arg(self.time.argument(instant(now))).arg(self.time.slack());
             for (ask, rule) in asks.iter().zip(&rules) {
                 let (op, instant) = operation(ask.op);
                 let (kind, numbers) = numbers(rule);
                 call.arg(op).arg(ask.cost).arg(instant).arg(kind).arg(&numbers);
             }
-        }
-        let answer: Vec<i64> = self.link.script(&call).await?;
+            self.link.script(&call).await?
+        };
         let (at, rest) = match answer.split_first() {
             Some((at, rest)) if rest.len() == asks.len() * 4 => (*at, rest),
             _ => return Err(Lost::Down),
@@ -192,6 +196,12 @@ fn operation(op: Op) -> (&'static str, i64) {
 #[allow(clippy::cast_precision_loss, reason = "quotas with larger numbers are refused")]
 fn exact(n: i64) -> [u8; 8] {
     (n as f64).to_le_bytes()
+}
+
+/// A number as a script writes it.
+#[allow(clippy::cast_possible_truncation, reason = "scripts answer whole numbers below 2^53")]
+fn whole(n: [u8; 8]) -> i64 {
+    f64::from_le_bytes(n) as i64
 }
 
 /// An algorithm's letter for the script, and its numbers.

@@ -46,6 +46,14 @@ impl TimeSource {
         }
     }
 
+    /// The same as a number: less than 0 for Redis' own.
+    pub(super) fn number(self, now: i64) -> i64 {
+        match self {
+            TimeSource::Server => -1,
+            TimeSource::Caller => now,
+        }
+    }
+
     /// Milliseconds by which a key outlives its end.
     pub(super) fn slack(self) -> i64 {
         match self {
