@@ -1,0 +1,231 @@
+//! Jobs that do nothing: enqueued, run and settled, all durable.
+//!
+//! End to end means that all are enqueued in bulk and then worked off, both times together: the same for us and for
+//! every peer. What is enqueued one by one is durable before the next begins.
+
+use std::time::{Duration, Instant};
+
+use levqor::backend;
+use levqor::clock::SystemClock;
+use levqor::error::{Error, Result};
+use levqor::testkit::services::Service;
+
+use crate::duel::{Duel, Place};
+use crate::harness::{Folder, block_on, callers, database, postgres, quantile, spread};
+use crate::jobs_raw::Raw;
+use crate::jobs_start::{one_process, two_processes};
+use crate::noop::Work;
+use crate::peers::{Peer, Runs};
+use crate::results::Row;
+
+const ROUNDS: usize = 3;
+/// Jobs of a round, end to end.
+const JOBS: usize = 20_000;
+/// Jobs that a worker has at a time: also the batch of the raw limit.
+const AT_ONCE: usize = 512;
+const SPAN: Duration = Duration::from_secs(1);
+
+/// Names of figures, ours and the peers'.
+mod figures {
+    pub(super) const SQLITE: &str = "end to end, SQLite";
+    pub(super) const POSTGRES: &str = "end to end, Postgres";
+    pub(super) const REDIS: &str = "end to end, Redis";
+    pub(super) const RAW: &str = "raw limit";
+    pub(super) const BULK: [&str; 2] = ["enqueue in bulk, Postgres", "enqueue in bulk, Redis"];
+    pub(super) const ONE: [&str; 3] = [
+        "enqueue one by one, 1 caller, SQLite",
+        "enqueue one by one, 1 caller, Postgres",
+        "enqueue one by one, 1 caller, Redis",
+    ];
+    pub(super) const MANY: [&str; 2] = [
+        "enqueue one by one, 64 callers, Postgres",
+        "enqueue one by one, 64 callers, Redis",
+    ];
+    pub(super) const P50: [&str; 3] = [
+        "enqueue to start p50, SQLite, one process",
+        "enqueue to start p50, Postgres",
+        "enqueue to start p50, Redis",
+    ];
+    pub(super) const P99: [&str; 3] = [
+        "enqueue to start p99, SQLite, one process",
+        "enqueue to start p99, Postgres",
+        "enqueue to start p99, Redis",
+    ];
+}
+use figures::{BULK, MANY, ONE, P50, P99, POSTGRES, RAW, REDIS, SQLITE};
+
+const HUEY: Peer = Peer {
+    name: "huey",
+    runs: Runs::Python,
+    script: "jobs_huey.py",
+    args: &[],
+    figures: &[SQLITE, ONE[0], P50[0], P99[0]],
+};
+const fn graphile(name: &'static str, args: &'static [&'static str]) -> Peer {
+    Peer {
+        name,
+        runs: Runs::Node,
+        script: "jobs_graphile.mjs",
+        args,
+        figures: &[POSTGRES, BULK[0], ONE[1], MANY[0], P50[1], P99[1]],
+    }
+}
+const fn bullmq(name: &'static str, args: &'static [&'static str]) -> Peer {
+    Peer {
+        name,
+        runs: Runs::Node,
+        script: "jobs_bullmq.mjs",
+        args,
+        figures: &[REDIS, BULK[1], ONE[2], MANY[1], P50[2], P99[2]],
+    }
+}
+
+pub(crate) fn rows() -> std::result::Result<Vec<Row>, String> {
+    let server = postgres();
+    block_on(async {
+        let folder = Folder::new("jobs")?;
+        let mut raw = Raw::new(&folder).await?;
+        let mut duel = Duel::default();
+        for round in 0..ROUNDS {
+            let sqlite = folder.sqlite(&format!("jobs-{round}"));
+            ours(&mut duel, "SQLite FULL", Place::Sqlite("FULL"), &sqlite).await?;
+            duel_raw(&mut duel, &mut raw).await?;
+            let own = database(&server, &format!("levqor_{round}")).await?;
+            ours(&mut duel, "Postgres", Place::Other, &own).await?;
+
+            let count = |n: usize| ("PEER_COUNT", n.to_string());
+            let at = folder.path().display().to_string();
+            duel.peer(&HUEY, &[("PEER_FOLDER", at), count(2_000)]);
+            let modes = [
+                (graphile("graphile-worker, default", &["default"]), 2_000),
+                (graphile("graphile-worker, batched", &["batched"]), JOBS),
+            ];
+            for (i, (peer, jobs)) in modes.iter().enumerate() {
+                let url = database(&server, &format!("graphile_{round}_{i}")).await?;
+                duel.peer(peer, &[("PEER_POSTGRES", url), count(*jobs)]);
+            }
+            for (policy, peer) in [
+                ("everysec", bullmq("BullMQ on Redis, appendfsync everysec", &["everysec"])),
+                ("always", bullmq("BullMQ on Redis, appendfsync always", &["always"])),
+            ] {
+                let redis = Service::redis_with(&["--appendonly", "yes", "--appendfsync", policy]);
+                duel.peer(&peer, &[("PEER_REDIS", redis.url()), count(JOBS / 2)]);
+            }
+        }
+        let mut rows = duel.rows();
+        // The limit is a figure of ours too, told once as a peer of the first row.
+        rows.retain(|row| row.ours.is_some());
+        Ok(rows)
+    })
+}
+
+/// The raw limit at two sizes of batch; that of a worker's is what ours is compared with.
+async fn duel_raw(duel: &mut Duel, raw: &mut Raw) -> Result<()> {
+    for batch in [100, AT_ONCE] {
+        let rate = raw.jobs_per_second(batch, JOBS).await?;
+        let name = format!("raw limit: three bare commits for each {batch} jobs, SQLite FULL");
+        duel.ours(&name, Place::Sqlite("FULL"), rate, "jobs/s", &[]);
+        if batch == AT_ONCE {
+            duel.theirs(&format!("bare SQLite, batches of {batch}"), "", RAW, "jobs/s", rate);
+        }
+    }
+    Ok(())
+}
+
+async fn ours(duel: &mut Duel, store: &str, place: Place, url: &str) -> Result<()> {
+    let on_sqlite = place != Place::Other;
+    let only = |sqlite: &[&'static str], postgres: &[&'static str]| if on_sqlite { sqlite.to_vec() } else { postgres.to_vec() };
+    let work = Work::new(backend::open(url, SystemClock::machine()).await?, 0, None)?;
+    // The pipeline is kept, and what is prepared is prepared.
+    work.enqueue(0).await?;
+    work.worker(AT_ONCE).drain().await?;
+
+    let enqueued = in_bulk(&work, JOBS).await?;
+    let start = Instant::now();
+    let report = work.worker(AT_ONCE).drain().await?;
+    let worked = start.elapsed().as_secs_f64();
+    if report.done != JOBS as u64 {
+        return Err(Error::internal(format!("{} of {JOBS} jobs were done", report.done)));
+    }
+    let jobs = JOBS as f64;
+    duel.ours(
+        &format!("end to end, {store}"),
+        place,
+        jobs / (enqueued + worked),
+        "jobs/s",
+        &only(&[SQLITE, RAW, REDIS], &[POSTGRES, REDIS]),
+    );
+    duel.ours(
+        &format!("enqueue in bulk, {store}"),
+        place,
+        jobs / enqueued,
+        "jobs/s",
+        &only(&[], &BULK),
+    );
+    duel.ours(&format!("run and settle, {store}"), place, jobs / worked, "jobs/s", &[]);
+
+    for (count, against) in [(1, only(&[ONE[0]], &[ONE[1], ONE[2]])), (64, only(&[], &MANY))] {
+        let (rate, _) = one_by_one(&work, count).await?;
+        let callers = if count == 1 { "caller" } else { "callers" };
+        let name = format!("enqueue one by one, {count} {callers}, {store}");
+        duel.ours(&name, place, rate, "jobs/s", &against);
+    }
+    drop(work);
+
+    let (label, times) = if on_sqlite {
+        ("one process", one_process(&fresh(url)).await?)
+    } else {
+        ("two processes, NOTIFY", two_processes(&fresh(url)).await?)
+    };
+    let name = |which: &str, how: &str| format!("enqueue to start {which}, {store}, {how}");
+    duel.ours(
+        &name("p50", label),
+        place,
+        quantile(times.clone(), 0.5),
+        "ms",
+        &only(&[P50[0]], &[P50[1], P50[2]]),
+    );
+    duel.ours(
+        &name("p99", label),
+        place,
+        quantile(times, 0.99),
+        "ms",
+        &only(&[P99[0]], &[P99[1], P99[2]]),
+    );
+    if on_sqlite {
+        let times = two_processes(&fresh(url)).await?;
+        duel.ours(&name("p50", "two processes"), place, quantile(times.clone(), 0.5), "ms", &[]);
+        duel.ours(&name("p99", "two processes"), place, quantile(times, 0.99), "ms", &[]);
+    }
+    Ok(())
+}
+
+/// Another file of SQLite, where no jobs wait; a database of Postgres is worked off first.
+fn fresh(url: &str) -> String {
+    match url.strip_suffix(".db") {
+        Some(file) => format!("{file}-{}.db", levqor::types::JobId::run(SystemClock::machine())),
+        None => url.to_owned(),
+    }
+}
+
+/// Seconds for so many, the fastest way there is.
+async fn in_bulk(work: &Work, jobs: usize) -> Result<f64> {
+    let work = work.clone();
+    let one = move |n| {
+        let work = work.clone();
+        async move { work.enqueue(n).await.map(|_| ()) }
+    };
+    spread(jobs, AT_ONCE, one).await
+}
+
+async fn one_by_one(work: &Work, count: usize) -> Result<(f64, Vec<f64>)> {
+    let mine = work.clone();
+    let one = move |_, n| {
+        let work = mine.clone();
+        async move { work.enqueue(n).await.map(|_| ()) }
+    };
+    let measured = callers(count, SPAN, one).await?;
+    // Nothing waits when the next figure is measured.
+    work.worker(AT_ONCE).drain().await?;
+    Ok(measured)
+}
