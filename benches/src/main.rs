@@ -10,6 +10,7 @@ mod duel;
 mod engine;
 mod ground;
 mod growth;
+mod growth_fill;
 mod harness;
 mod jobs;
 mod jobs_raw;
