@@ -101,7 +101,7 @@ async fn ready(backend: Backend) -> Result<Engine> {
     let grant = move |n| {
         let engine = granting.clone();
         async move {
-            let rich = MicroCredits(1_000_000_000 * 1_000_000);
+            let rich = MicroCredits(100_000_000 * 1_000_000);
             engine
                 .credits()
                 .grant(&account(n), rich, GrantOptions::default(), None)

@@ -1,10 +1,11 @@
 //! Ours and the peers' figures of several rounds, and the rows made from them.
 
 use std::collections::HashMap;
+use std::time::Instant;
 
 use crate::harness::{fsync_p50_us, median};
 use crate::peers::Peer;
-use crate::results::Row;
+use crate::results::{Row, number};
 
 /// Figures of a section as they come in. Rounds of ours and of the peers alternate, so that what else the machine
 /// does meets all alike; the medians are compared.
@@ -62,6 +63,8 @@ impl Duel {
             self.ours.len() - 1
         });
         let ours = &mut self.ours[at];
+        // The median is told in the end; this shows that it goes on.
+        eprintln!("note: {name}: {} {unit}", number(value));
         ours.values.push(value);
         ours.fsyncs.push(fsync);
     }
@@ -71,8 +74,10 @@ impl Duel {
         if self.failed.contains_key(peer.name) {
             return;
         }
+        let start = Instant::now();
         match peer.run(env) {
             Ok(figures) => {
+                eprintln!("note: {}: {:.0} s", peer.name, start.elapsed().as_secs_f64());
                 for f in figures {
                     self.theirs(&f.peer, &f.version, &f.name, &f.unit, f.value);
                 }
