@@ -13,14 +13,17 @@ use levqor::testkit::services::Service;
 use crate::duel::{Duel, Place};
 use crate::harness::{Folder, block_on, callers, database, postgres, quantile, spread};
 use crate::jobs_raw::Raw;
-use crate::jobs_start::{one_process, two_processes};
+use crate::jobs_start::{STARTS, one_process, two_processes};
 use crate::noop::Work;
 use crate::peers::{Peer, Runs};
 use crate::results::Row;
 
 const ROUNDS: usize = 3;
-/// Jobs of a round, end to end.
+/// Jobs of a round, end to end: as many as take some seconds, at most so many.
 const JOBS: usize = 20_000;
+const SECONDS: f64 = 3.0;
+/// Jobs from which that is told.
+const FIRST: usize = 1_000;
 /// Jobs that a worker has at a time: also the batch of the raw limit.
 const AT_ONCE: usize = 512;
 const SPAN: Duration = Duration::from_secs(1);
@@ -87,11 +90,11 @@ pub(crate) fn rows() -> std::result::Result<Vec<Row>, String> {
         let mut raw = Raw::new(&folder).await?;
         let mut duel = Duel::default();
         for round in 0..ROUNDS {
-            let sqlite = folder.sqlite(&format!("jobs-{round}"));
-            ours(&mut duel, "SQLite FULL", Place::Sqlite("FULL"), &sqlite).await?;
+            let new = async |phase: &str| Ok(folder.sqlite(&format!("jobs-{round}-{phase}")));
+            ours(&mut duel, "SQLite FULL", Place::Sqlite("FULL"), new).await?;
             duel_raw(&mut duel, &mut raw).await?;
-            let own = database(&server, &format!("levqor_{round}")).await?;
-            ours(&mut duel, "Postgres", Place::Other, &own).await?;
+            let new = async |phase: &str| database(&server, &format!("levqor_{round}_{phase}")).await;
+            ours(&mut duel, "Postgres", Place::Other, new).await?;
 
             let count = |n: usize| ("PEER_COUNT", n.to_string());
             let at = folder.path().display().to_string();
@@ -132,22 +135,19 @@ async fn duel_raw(duel: &mut Duel, raw: &mut Raw) -> Result<()> {
     Ok(())
 }
 
-async fn ours(duel: &mut Duel, store: &str, place: Place, url: &str) -> Result<()> {
+/// Measures ours; `new` makes an empty store for each part of it.
+async fn ours(duel: &mut Duel, store: &str, place: Place, new: impl AsyncFn(&str) -> Result<String>) -> Result<()> {
     let on_sqlite = place != Place::Other;
     let only = |sqlite: &[&'static str], postgres: &[&'static str]| if on_sqlite { sqlite.to_vec() } else { postgres.to_vec() };
-    let work = Work::new(backend::open(url, SystemClock::machine()).await?, 0, None)?;
-    // The pipeline is kept, and what is prepared is prepared.
-    work.enqueue(0).await?;
-    work.worker(AT_ONCE).drain().await?;
-
-    let enqueued = in_bulk(&work, JOBS).await?;
-    let start = Instant::now();
-    let report = work.worker(AT_ONCE).drain().await?;
-    let worked = start.elapsed().as_secs_f64();
-    if report.done != JOBS as u64 {
-        return Err(Error::internal(format!("{} of {JOBS} jobs were done", report.done)));
-    }
-    let jobs = JOBS as f64;
+    let work = open(&new("work").await?).await?;
+    // The pipeline is kept and what is prepared is prepared by the first jobs.
+    let (enqueued, worked) = end_to_end(&work, FIRST).await?;
+    let jobs = FIRST as f64 * SECONDS / (enqueued + worked);
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of jobs")]
+    let jobs = (jobs as usize).clamp(FIRST, JOBS);
+    let (enqueued, worked) = end_to_end(&work, jobs).await?;
+    drop(work);
+    let jobs = jobs as f64;
     duel.ours(
         &format!("end to end, {store}"),
         place,
@@ -164,8 +164,14 @@ async fn ours(duel: &mut Duel, store: &str, place: Place, url: &str) -> Result<(
     );
     duel.ours(&format!("run and settle, {store}"), place, jobs / worked, "jobs/s", &[]);
 
+    let work = open(&new("enqueue").await?).await?;
     for (count, against) in [(1, only(&[ONE[0]], &[ONE[1], ONE[2]])), (64, only(&[], &MANY))] {
-        let (rate, _) = one_by_one(&work, count).await?;
+        let mine = work.clone();
+        let one = move |_, n| {
+            let work = mine.clone();
+            async move { work.enqueue(n).await.map(|_| ()) }
+        };
+        let (rate, _) = callers(count, SPAN, one).await?;
         let callers = if count == 1 { "caller" } else { "callers" };
         let name = format!("enqueue one by one, {count} {callers}, {store}");
         duel.ours(&name, place, rate, "jobs/s", &against);
@@ -173,59 +179,38 @@ async fn ours(duel: &mut Duel, store: &str, place: Place, url: &str) -> Result<(
     drop(work);
 
     let (label, times) = if on_sqlite {
-        ("one process", one_process(&fresh(url)).await?)
+        ("one process", one_process(&new("start").await?).await?)
     } else {
-        ("two processes, NOTIFY", two_processes(&fresh(url)).await?)
+        ("two processes, NOTIFY", two_processes(&new("start").await?, STARTS).await?)
     };
     let name = |which: &str, how: &str| format!("enqueue to start {which}, {store}, {how}");
-    duel.ours(
-        &name("p50", label),
-        place,
-        quantile(times.clone(), 0.5),
-        "ms",
-        &only(&[P50[0]], &[P50[1], P50[2]]),
-    );
-    duel.ours(
-        &name("p99", label),
-        place,
-        quantile(times, 0.99),
-        "ms",
-        &only(&[P99[0]], &[P99[1], P99[2]]),
-    );
+    let (p50, p99) = (quantile(times.clone(), 0.5), quantile(times, 0.99));
+    duel.ours(&name("p50", label), place, p50, "ms", &only(&[P50[0]], &[P50[1], P50[2]]));
+    duel.ours(&name("p99", label), place, p99, "ms", &only(&[P99[0]], &[P99[1], P99[2]]));
     if on_sqlite {
-        let times = two_processes(&fresh(url)).await?;
+        let times = two_processes(&new("starts").await?, STARTS / 4).await?;
         duel.ours(&name("p50", "two processes"), place, quantile(times.clone(), 0.5), "ms", &[]);
         duel.ours(&name("p99", "two processes"), place, quantile(times, 0.99), "ms", &[]);
     }
     Ok(())
 }
 
-/// Another file of SQLite, where no jobs wait; a database of Postgres is worked off first.
-fn fresh(url: &str) -> String {
-    match url.strip_suffix(".db") {
-        Some(file) => format!("{file}-{}.db", levqor::types::JobId::run(SystemClock::machine())),
-        None => url.to_owned(),
-    }
+async fn open(url: &str) -> Result<Work> {
+    Work::new(backend::open(url, SystemClock::machine()).await?, 0, None)
 }
 
-/// Seconds for so many, the fastest way there is.
-async fn in_bulk(work: &Work, jobs: usize) -> Result<f64> {
-    let work = work.clone();
-    let one = move |n| {
-        let work = work.clone();
-        async move { work.enqueue(n).await.map(|_| ()) }
-    };
-    spread(jobs, AT_ONCE, one).await
-}
-
-async fn one_by_one(work: &Work, count: usize) -> Result<(f64, Vec<f64>)> {
+/// Seconds for enqueueing jobs in bulk, and for working them off.
+async fn end_to_end(work: &Work, jobs: usize) -> Result<(f64, f64)> {
     let mine = work.clone();
-    let one = move |_, n| {
+    let one = move |n| {
         let work = mine.clone();
         async move { work.enqueue(n).await.map(|_| ()) }
     };
-    let measured = callers(count, SPAN, one).await?;
-    // Nothing waits when the next figure is measured.
-    work.worker(AT_ONCE).drain().await?;
-    Ok(measured)
+    let enqueued = spread(jobs, AT_ONCE, one).await?;
+    let start = Instant::now();
+    let report = work.worker(AT_ONCE).drain().await?;
+    if report.done != jobs as u64 {
+        return Err(Error::internal(format!("{} of {jobs} jobs were done", report.done)));
+    }
+    Ok((enqueued, start.elapsed().as_secs_f64()))
 }

@@ -18,7 +18,7 @@ use crate::noop::Work;
 /// Tells a copy of this program whose jobs to do.
 const WORK: &str = "LEVQOR_BENCH_START";
 /// Jobs of a measurement, and the pause before each.
-const JOBS: usize = 150;
+pub(crate) const STARTS: usize = 150;
 const PAUSE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -37,7 +37,7 @@ pub(crate) async fn one_process(url: &str) -> Result<Vec<f64>> {
         let _ = stopped.await;
     }));
     let mut times = Vec::new();
-    for n in 0..JOBS {
+    for n in 0..STARTS {
         tokio::time::sleep(PAUSE).await;
         let begin = Instant::now();
         work.enqueue(n).await?;
@@ -51,7 +51,7 @@ pub(crate) async fn one_process(url: &str) -> Result<Vec<f64>> {
 }
 
 /// Milliseconds of each, with the worker in a process of its own.
-pub(crate) async fn two_processes(url: &str) -> Result<Vec<f64>> {
+pub(crate) async fn two_processes(url: &str, jobs: usize) -> Result<Vec<f64>> {
     let work = Work::new(backend::open(url, SystemClock::machine()).await?, 1, None)?;
     let program = std::env::current_exe().map_err(|e| Error::internal(e.to_string()))?;
     let mut child = Command::new(program)
@@ -70,7 +70,7 @@ pub(crate) async fn two_processes(url: &str) -> Result<Vec<f64>> {
     };
     line().await?;
     let mut times = Vec::new();
-    for n in 0..JOBS {
+    for n in 0..jobs {
         tokio::time::sleep(PAUSE).await;
         let begin = shared_clock();
         work.enqueue(n).await?;

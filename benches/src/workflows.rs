@@ -14,8 +14,9 @@ use crate::results::Row;
 
 const ROUNDS: usize = 3;
 const STEPS: usize = 3;
-/// Workflows of a round.
-const RUNS: usize = 3_000;
+/// Workflows of a round: as many as take some seconds, from so many to so many.
+const RUNS: [usize; 2] = [500, 10_000];
+const SECONDS: f64 = 3.0;
 /// Workflows at a time.
 const AT_ONCE: usize = 256;
 /// Workflows that are measured alone.
@@ -75,18 +76,26 @@ pub(crate) fn rows() -> std::result::Result<Vec<Row>, String> {
 
 /// Workflows per second, from their being submitted to their end.
 async fn throughput(work: &Work) -> Result<f64> {
+    let first = RUNS[0] as f64 / round(work, RUNS[0]).await?;
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count of workflows")]
+    let runs = ((first * SECONDS) as usize).clamp(RUNS[0], RUNS[1]);
+    Ok(runs as f64 / round(work, runs).await?)
+}
+
+/// Seconds for so many.
+async fn round(work: &Work, runs: usize) -> Result<f64> {
     let mine = work.clone();
     let one = move |n| {
         let work = mine.clone();
         async move { work.enqueue(n).await.map(|_| ()) }
     };
-    let submitted = spread(RUNS, AT_ONCE, one).await?;
+    let submitted = spread(runs, AT_ONCE, one).await?;
     let start = Instant::now();
     let report = work.worker(AT_ONCE).drain().await?;
-    if report.done != RUNS as u64 {
-        return Err(Error::internal(format!("{} of {RUNS} workflows were done", report.done)));
+    if report.done != runs as u64 {
+        return Err(Error::internal(format!("{} of {runs} workflows were done", report.done)));
     }
-    Ok(RUNS as f64 / (submitted + start.elapsed().as_secs_f64()))
+    Ok(submitted + start.elapsed().as_secs_f64())
 }
 
 /// Milliseconds from submitting one to knowing that it has ended, with a worker that waits for it.
