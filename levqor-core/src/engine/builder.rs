@@ -4,7 +4,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-use super::{Engine, Inner};
+use super::handlers::Handlers;
+use super::{Engine, Handler, HandlerOptions, Inner};
+use crate::access::key::{self, KeyCache};
+use crate::access::webhook::Verifier;
 use crate::backend::Backend;
 use crate::clock::{Clock, SystemClock};
 use crate::connector::{Connection, Connector, Registry};
@@ -35,6 +38,8 @@ pub struct Options {
     pub max_sleep: Millis,
     /// The time-out of one attempt of a step that sets none.
     pub step_timeout: Millis,
+    /// What the texts of API keys begin with; see [`check_prefix`](key::check_prefix).
+    pub key_prefix: String,
 }
 
 impl Default for Options {
@@ -48,6 +53,7 @@ impl Default for Options {
             max_crashes: 3,
             max_sleep: Millis::secs(5),
             step_timeout: Millis::secs(30),
+            key_prefix: key::DEFAULT_PREFIX.to_owned(),
         }
     }
 }
@@ -60,6 +66,8 @@ pub struct Builder {
     connectors: Vec<Arc<dyn Connector>>,
     layers: Vec<Arc<dyn Layer>>,
     connections: HashMap<String, Arc<Connection>>,
+    handlers: Vec<(String, HandlerOptions, Arc<dyn Handler>)>,
+    webhooks: HashMap<String, Verifier>,
     tenant: Tenant,
     options: Options,
 }
@@ -73,6 +81,8 @@ impl Builder {
             connectors: Vec::new(),
             layers: Vec::new(),
             connections: HashMap::new(),
+            handlers: Vec::new(),
+            webhooks: HashMap::new(),
             tenant: Tenant::default(),
             options: Options::default(),
         }
@@ -114,6 +124,20 @@ impl Builder {
         self
     }
 
+    /// Adds a handler: what does the jobs that are enqueued for this name.
+    #[must_use]
+    pub fn handler(mut self, name: &str, options: HandlerOptions, handler: impl Handler) -> Self {
+        self.handlers.push((name.to_owned(), options, Arc::new(handler)));
+        self
+    }
+
+    /// Takes webhooks under a name; see [`Engine::webhooks`].
+    #[must_use]
+    pub fn webhook(mut self, name: &str, verifier: Verifier) -> Self {
+        self.webhooks.insert(name.to_owned(), verifier);
+        self
+    }
+
     /// Works on another tenant's data than `default`.
     #[must_use]
     pub fn tenant(mut self, tenant: Tenant) -> Self {
@@ -145,8 +169,9 @@ impl Builder {
     /// Makes the engine. Nothing is started.
     ///
     /// # Errors
-    /// What [`Registry::add`] says of a connector's names.
+    /// What [`Registry::add`] says of a connector's names, the same of a handler's, and `key.bad_prefix`.
     pub fn build(self) -> Result<Engine> {
+        key::check_prefix(&self.options.key_prefix)?;
         let offset = self.backend.store.info().clock_offset;
         let clock = self.clock.unwrap_or_else(|| {
             let clock = SystemClock::default();
@@ -172,6 +197,10 @@ impl Builder {
             }
             registry.add(connector)?;
         }
+        let handlers = Handlers::default();
+        for (name, options, handler) in self.handlers {
+            handlers.add(&name, options, handler)?;
+        }
         let transport = self.layers.iter().fold(self.transport, |inner, layer| layer.transport(inner));
         let catalog = catalog.with_connections(self.connections.keys().cloned());
         let inner = Inner {
@@ -180,8 +209,12 @@ impl Builder {
             transport,
             registry,
             meter: shared.meter,
+            handlers,
             catalog,
             connections: self.connections,
+            webhooks: self.webhooks,
+            keys: KeyCache::default(),
+            key_uses: tokio::sync::Mutex::default(),
             options: self.options,
             events: broadcast::channel(1024).0,
             pipelines: Mutex::default(),

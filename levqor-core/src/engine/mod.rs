@@ -3,27 +3,41 @@
 //! An [`Engine`] is one cloneable handle. It starts nothing until it is told to: a
 //! [worker](Engine::worker) runs when its `run` is awaited.
 
+mod atomic;
 mod builder;
 mod call;
 mod credits;
 mod events;
+mod handlers;
 mod jobs;
+mod keys;
 mod limits;
 mod pipelines;
+mod request;
 mod run;
 mod schedules;
+mod sql_enqueue;
 mod view;
+mod webhooks;
+mod wf;
 mod worker;
 
+pub use atomic::{Atomic, Committed, Place};
 pub use builder::{Builder, Options};
 pub use call::DirectCall;
 pub use credits::{CaptureOptions, Credits, GrantOptions, Linked, RefundOptions, StatementLine, Totals};
 pub use events::RunEvent;
-pub use jobs::Jobs;
+pub use handlers::{Handler, HandlerOptions, handler};
+pub use jobs::{Jobs, Redriven};
+pub use keys::{KeyFilter, Keys};
 pub use limits::{Permit, RateLimits};
 pub use pipelines::{Pipelines, RunRequest, Submitted};
+pub use request::{Enqueued, JobRequest};
 pub use schedules::{Backfilled, Declared, FireReport, ScheduleView, Schedules};
+pub use sql_enqueue::{Placeholder, SqlEnqueue, Statement};
 pub use view::{RunView, StepView};
+pub use webhooks::{Delivery, Turn, Webhooks};
+pub use wf::{After, Begun, SUSPENDED, StepOptions, Ticket, Wf};
 pub use worker::{Worker, WorkerReport};
 
 use std::collections::HashMap;
@@ -34,6 +48,8 @@ use aws_lc_rs::digest;
 use serde_json::Value;
 use tokio::sync::broadcast;
 
+use crate::access::key::KeyCache;
+use crate::access::webhook::Verifier;
 use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::connector::{Connection, Registry};
@@ -59,8 +75,13 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) registry: Registry,
     pub(crate) meter: Arc<Meter>,
+    handlers: handlers::Handlers,
     pub(crate) catalog: Catalog,
     pub(crate) connections: HashMap<String, Arc<Connection>>,
+    pub(crate) webhooks: HashMap<String, Verifier>,
+    pub(crate) keys: KeyCache,
+    /// Held by whoever writes down the last uses of keys.
+    pub(crate) key_uses: tokio::sync::Mutex<()>,
     pub(crate) options: Options,
     pub(crate) events: broadcast::Sender<RunEvent>,
     /// Pipelines that are known to be good and to be in the store, by digest.
@@ -111,6 +132,21 @@ impl Engine {
         Credits(self)
     }
 
+    /// Collects operations of every kind that are then carried out in one commit.
+    pub fn atomic(&self, idempotency: Option<&str>) -> Result<Atomic> {
+        Atomic::new(self, idempotency)
+    }
+
+    /// Adds a handler, or puts another in the place of one: for hosts that learn of them after the engine was built.
+    pub fn register(&self, name: &str, options: HandlerOptions, handler: Arc<dyn Handler>) -> Result<()> {
+        self.inner.handlers.add(name, options, handler)
+    }
+
+    /// The names of its handlers, in order.
+    pub fn handlers(&self) -> Vec<String> {
+        self.inner.handlers.names()
+    }
+
     /// Jobs.
     pub fn jobs(&self) -> Jobs<'_> {
         Jobs(self)
@@ -124,6 +160,16 @@ impl Engine {
     /// Schedules.
     pub fn schedules(&self) -> Schedules<'_> {
         Schedules(self)
+    }
+
+    /// API keys.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys(self)
+    }
+
+    /// Webhooks of others, by the names the engine was built with.
+    pub fn webhooks(&self) -> Webhooks<'_> {
+        Webhooks(self)
     }
 
     /// A worker: takes jobs and does them, once its `run` is awaited.

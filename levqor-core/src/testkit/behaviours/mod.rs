@@ -4,12 +4,14 @@
 
 mod kit;
 
+pub mod access;
 pub mod batches;
 pub mod credits;
 pub mod holds;
 pub mod jobs;
 pub mod journal;
 pub mod leases;
+pub mod queues;
 pub mod reads;
 pub mod records;
 pub mod schedules;
@@ -63,6 +65,19 @@ macro_rules! conformance {
             leases::two_stores_lease_every_job_once,
             journal::steps_are_written_under_the_lease_only,
             journal::settled_steps_stay,
+            queues::a_paused_queue_gives_nothing,
+            queues::a_queue_runs_as_many_as_it_may,
+            queues::jobs_of_one_key_run_one_after_another,
+            queues::a_crowd_of_one_key_hides_nobody,
+            queues::a_queue_starts_jobs_at_its_rate,
+            queues::a_key_starts_jobs_at_its_rate,
+            queues::bad_limits_are_refused,
+            queues::a_unique_job_is_there_once,
+            queues::a_unique_job_keeps_its_key_for_a_while,
+            queues::debounced_jobs_become_one,
+            queues::a_job_follows_its_batch,
+            queues::a_batch_with_a_failure_waits_or_goes_on,
+            queues::a_signal_ends_a_wait,
             records::versions_guard_records,
             records::an_expired_record_is_absent,
             records::usage_counts_once,
@@ -85,6 +100,12 @@ macro_rules! conformance {
             values::strange_texts_come_back_or_are_refused,
             values::long_texts_come_back,
             values::a_bad_value_harms_no_other_batch,
+            access::a_revoked_key_is_refused_everywhere_within_a_second,
+            access::a_rotated_key_passes_beside_the_one_before_it,
+            access::keys_are_listed_without_their_texts,
+            access::the_last_use_of_a_key_is_known_to_some_minutes,
+            access::a_key_has_a_limit_of_its_own,
+            access::a_webhook_is_worked_on_once,
             wakes::a_waiter_hears_an_enqueue,
             wakes::a_waiter_hears_what_another_process_does,
             wakes::who_waits_for_a_job_hears_its_end,
