@@ -107,7 +107,7 @@ async fn sqlite(many: Size) -> Result<Vec<Row>> {
 }
 
 async fn open(url: &str) -> Result<Engine> {
-    let engine = noop::build(backend::open(url, SystemClock::machine()).await?, None)?;
+    let engine = noop::build(backend::open(url, SystemClock::machine()).await?)?;
     engine.pipelines().register(&noop::pipeline("short", 1)).await?;
     Ok(engine)
 }

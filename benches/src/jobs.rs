@@ -11,14 +11,14 @@ use levqor::error::{Error, Result};
 use levqor::testkit::services::Service;
 
 use crate::duel::{Duel, Place};
-use crate::harness::{Folder, block_on, callers, database, postgres, quantile, spread};
+use crate::harness::{Folder, block_on, callers, database, postgres, quantile};
 use crate::jobs_raw::Raw;
 use crate::jobs_start::{STARTS, one_process, two_processes};
 use crate::noop::Work;
 use crate::peers::{Peer, Runs};
 use crate::results::Row;
 
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 /// Jobs of a round, end to end: as many as take some seconds, at most so many.
 const JOBS: usize = 20_000;
 const SECONDS: f64 = 3.0;
@@ -201,12 +201,7 @@ async fn open(url: &str) -> Result<Work> {
 
 /// Seconds for enqueueing jobs in bulk, and for working them off.
 async fn end_to_end(work: &Work, jobs: usize) -> Result<(f64, f64)> {
-    let mine = work.clone();
-    let one = move |n| {
-        let work = mine.clone();
-        async move { work.enqueue(n).await.map(|_| ()) }
-    };
-    let enqueued = spread(jobs, AT_ONCE, one).await?;
+    let enqueued = work.enqueue_all(jobs).await?;
     let start = Instant::now();
     let report = work.worker(AT_ONCE).drain().await?;
     if report.done != jobs as u64 {

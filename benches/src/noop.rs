@@ -6,31 +6,21 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use levqor::backend::Backend;
 use levqor::connector::{Action, Connector, Cx, Idempotency, Manifest, Output, SideEffect};
-use levqor::engine::{Engine, GrantOptions, RunRequest, Worker};
+use levqor::engine::{Engine, GrantOptions, HandlerOptions, JobRequest, Wf, Worker, handler};
 use levqor::error::Result;
 use levqor::types::{JobId, MicroCredits};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::UnboundedSender;
 
-struct Noop {
-    manifest: Manifest,
-    started: Option<Started>,
-}
-
-/// Hears the number of each job that starts, with the instant.
-pub(crate) type Started = UnboundedSender<(u64, Instant)>;
+struct Noop(Manifest);
 
 #[async_trait]
 impl Connector for Noop {
     fn manifest(&self) -> &Manifest {
-        &self.manifest
+        &self.0
     }
 
-    async fn call(&self, _cx: &Cx, _action: &str, input: &Value) -> Result<Output> {
-        if let (Some(started), Some(n)) = (&self.started, input["n"].as_u64()) {
-            // Nobody hears any more when the measurement is over.
-            let _ = started.send((n, Instant::now()));
-        }
+    async fn call(&self, _cx: &Cx, _action: &str, _input: &Value) -> Result<Output> {
         Ok(Output::new(json!({})))
     }
 }
@@ -38,16 +28,16 @@ impl Connector for Noop {
 /// The account that pays for what is measured.
 pub(crate) const ACCOUNT: &str = "bench";
 
-/// An engine with the connector `noop` and an account that is rich enough.
+/// The same with an account that is rich enough.
 pub(crate) async fn engine(backend: Backend) -> Result<Engine> {
-    let engine = build(backend, None)?;
+    let engine = build(backend)?;
     let rich = MicroCredits(1_000_000_000 * 1_000_000);
     engine.credits().grant(ACCOUNT, rich, GrantOptions::default(), None).await?;
     Ok(engine)
 }
 
-/// An engine whose jobs tell when they start.
-pub(crate) fn build(backend: Backend, started: Option<Started>) -> Result<Engine> {
+/// An engine with the connector `noop`.
+pub(crate) fn build(backend: Backend) -> Result<Engine> {
     let manifest = Manifest {
         name: "noop".into(),
         title: "No-op".into(),
@@ -67,45 +57,62 @@ pub(crate) fn build(backend: Backend, started: Option<Started>) -> Result<Engine
             scopes: vec![],
         }],
     };
-    Engine::builder(backend)
-        .connector(Arc::new(Noop { manifest, started }))
-        .build()
+    Engine::builder(backend).connector(Arc::new(Noop(manifest))).build()
 }
 
 /// Jobs that do nothing, of so many journaled steps: the one place that knows how they are made, enqueued and done.
 #[derive(Clone)]
-pub(crate) struct Work {
-    engine: Engine,
-    pipeline: Arc<Value>,
-}
+pub(crate) struct Work(Engine);
+
+/// Hears the number of each job that starts, with the instant.
+pub(crate) type Started = UnboundedSender<(u64, Instant)>;
 
 impl Work {
-    /// Jobs without a step that is called, or of so many steps that are.
+    /// Jobs of so many steps, which tell when they start.
     pub(crate) fn new(backend: Backend, steps: usize, started: Option<Started>) -> Result<Self> {
-        let steps: Vec<Value> = match steps {
-            0 => vec![json!({"id": "done", "set": {"$ref": "input.n"}})],
-            n => (0..n).map(step).collect(),
-        };
-        Ok(Work {
-            engine: build(backend, started)?,
-            pipeline: Arc::new(json!({"version": 1, "name": "noop", "steps": steps})),
-        })
+        let does = handler(move |wf: Wf, n: u64| {
+            if let Some(started) = &started {
+                // Nobody hears any more when the measurement is over.
+                let _ = started.send((n, Instant::now()));
+            }
+            async move {
+                let mut sum = n;
+                for _ in 0..steps {
+                    sum = wf.step("next", || async { Ok(sum + 1) }).await?;
+                }
+                Ok(sum)
+            }
+        });
+        let engine = Engine::builder(backend)
+            .handler("noop", HandlerOptions::default(), does)
+            .build()?;
+        Ok(Work(engine))
     }
 
     /// Makes one durable.
     pub(crate) async fn enqueue(&self, n: usize) -> Result<JobId> {
-        let request = RunRequest::new(ACCOUNT, self.pipeline.as_ref().clone(), json!({"n": n}));
-        Ok(self.engine.pipelines().submit(request).await?.id)
+        Ok(self.0.jobs().enqueue(JobRequest::new("noop", json!(n))).await?.id)
+    }
+
+    /// Makes many durable, a thousand in each commit, as the peers do. Answers the seconds it took.
+    pub(crate) async fn enqueue_all(&self, jobs: usize) -> Result<f64> {
+        let start = Instant::now();
+        for from in (0..jobs).step_by(1_000) {
+            let some = from..jobs.min(from + 1_000);
+            let requests = some.map(|n| JobRequest::new("noop", json!(n))).collect();
+            self.0.jobs().enqueue_many(requests, None).await?;
+        }
+        Ok(start.elapsed().as_secs_f64())
     }
 
     /// Waits until one has ended.
     pub(crate) async fn ended(&self, job: &JobId) -> Result<()> {
-        self.engine.pipelines().wait(job, Duration::from_secs(30)).await.map(|_| ())
+        self.0.jobs().wait(job, Duration::from_secs(30)).await.map(|_| ())
     }
 
     /// A worker with room for so many at a time.
     pub(crate) fn worker(&self, concurrency: usize) -> Worker {
-        self.engine.worker().concurrency(concurrency)
+        self.0.worker().concurrency(concurrency)
     }
 }
 

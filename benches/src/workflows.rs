@@ -7,7 +7,7 @@ use levqor::clock::SystemClock;
 use levqor::error::{Error, Result};
 
 use crate::duel::{Duel, Place};
-use crate::harness::{Folder, block_on, database, median, postgres, spread};
+use crate::harness::{Folder, block_on, database, median, postgres};
 use crate::noop::Work;
 use crate::peers::{Peer, Runs};
 use crate::results::Row;
@@ -84,12 +84,7 @@ async fn throughput(work: &Work) -> Result<f64> {
 
 /// Seconds for so many.
 async fn round(work: &Work, runs: usize) -> Result<f64> {
-    let mine = work.clone();
-    let one = move |n| {
-        let work = mine.clone();
-        async move { work.enqueue(n).await.map(|_| ()) }
-    };
-    let submitted = spread(runs, AT_ONCE, one).await?;
+    let submitted = work.enqueue_all(runs).await?;
     let start = Instant::now();
     let report = work.worker(AT_ONCE).drain().await?;
     if report.done != runs as u64 {
