@@ -72,7 +72,9 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
         .foreign_keys(false)
         .statement_cache_capacity(512)
         .disable_statement_logging()
-        .pragma("cache_size", "-16000");
+        .pragma("cache_size", "-16000")
+        // What a statement would need to be undone is kept in memory, not written to a file.
+        .pragma("temp_store", "MEMORY");
     let lock = WriteLock::open(&path)?;
 
     // Switching to the write-ahead log, making the file and migrating it must not race.
