@@ -11,13 +11,16 @@ fn feature(name: &str) -> &'static str {
     match name {
         "http" | "webhook" => "http",
         "email" => "email",
-        "openai" => "ai",
-        "stripe" => "commerce",
-        "github" | "sentry" => "developer",
-        "resend" | "sendgrid" | "slack" | "telegram" | "twilio" => "messaging",
-        "files" | "s3" => "storage",
+        "anthropic" | "openai" => "ai",
+        "hubspot" | "shopify" | "stripe" => "commerce",
+        "datadog" | "github" | "pagerduty" | "sentry" => "developer",
+        "discord" | "intercom" | "mailchimp" | "resend" | "sendgrid" | "slack" | "telegram" | "twilio" | "whatsapp" => {
+            "messaging"
+        }
+        "onedrive" | "outlook" | "teams" => "microsoft",
+        "dropbox" | "files" | "s3" => "storage",
         "sql" => "sql",
-        "notion" => "workspace",
+        "asana" | "jira" | "linear" | "notion" | "trello" => "workspace",
         name if name == "gmail" || name.starts_with("google_") => "google",
         other => panic!("say which feature brings `{other}`"),
     }

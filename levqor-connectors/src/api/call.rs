@@ -29,6 +29,8 @@ pub(crate) struct Call {
     path: &'static str,
     host: Option<(&'static str, &'static str)>,
     query: &'static [&'static str],
+    within: &'static str,
+    document: &'static str,
     at: &'static str,
     status_only: bool,
     headers: &'static [(&'static str, &'static str)],
@@ -62,6 +64,8 @@ where
         path: "",
         host: None,
         query: &[],
+        within: "",
+        document: "",
         at: "",
         status_only: false,
         headers: &[],
@@ -151,6 +155,19 @@ impl Call {
     pub(crate) fn query(mut self, fields: &'static [&'static str]) -> Self {
         self.query = fields;
         self
+    }
+
+    /// The body is an object with this one field, which holds what is left of the input.
+    pub(crate) fn within(mut self, field: &'static str) -> Self {
+        self.within = field;
+        self
+    }
+
+    /// A document of GraphQL. Fields of the input that are variables of it go by their names; the others go into the
+    /// variable `input`, or whatever [`within`](Call::within) calls it.
+    pub(crate) fn graphql(mut self, path: &'static str, document: &'static str) -> Self {
+        self.document = document;
+        self.method("POST", path)
     }
 
     /// Where in the answer the output stands: a JSON pointer.
@@ -263,12 +280,17 @@ impl Call {
         }
         let style = &session.vendor().style;
         for name in self.query {
-            if let Some(value) = fields.remove(*name) {
+            if let Some(value) = fields.remove(*name).filter(|v| !v.is_null()) {
                 style.query(&mut ask, name, &value);
             }
         }
         if let Some(shape) = self.shape {
             shape(&mut ask, &mut fields, session)?;
+        }
+        if !self.document.is_empty() {
+            fields = self.variables(fields);
+        } else if !self.within.is_empty() && ask.body.is_none() {
+            fields = Object::from_iter([(self.within.to_owned(), Value::Object(fields))]);
         }
         if matches!(self.method, "GET" | "HEAD" | "DELETE") {
             fields.iter().for_each(|(name, value)| style.query(&mut ask, name, value));
@@ -276,6 +298,20 @@ impl Call {
             style.body(&mut ask, fields)?;
         }
         Ok(ask)
+    }
+
+    /// A request of GraphQL, with the input as its variables.
+    fn variables(&self, fields: Object) -> Object {
+        let inside = if self.within.is_empty() { "input" } else { self.within };
+        let named = |name: &str| self.document.contains(&format!("${name}:"));
+        let (mut variables, rest): (Object, Object) = fields.into_iter().partition(|(name, _)| named(name));
+        if named(inside) && !variables.contains_key(inside) {
+            variables.insert(inside.to_owned(), Value::Object(rest));
+        }
+        Object::from_iter([
+            ("query".to_owned(), self.document.into()),
+            ("variables".to_owned(), variables.into()),
+        ])
     }
 
     /// What matters of an answer.

@@ -13,7 +13,7 @@ pub(crate) mod request;
 mod session;
 
 pub(crate) use auth::Auth;
-pub(crate) use call::{Call, call};
+pub(crate) use call::{Call, Shape, call};
 pub(crate) use fault::{Class, Faults, Wait};
 pub(crate) use page::{Next, Pages};
 pub(crate) use request::{Ask, Part, Style};

@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 
 use super::auth::Setting;
 use super::request::encode;
-use super::session::Session;
+use super::session::{Session, host};
 use crate::kit::{base_url, setting_error, text};
 
 /// How a vendor gives tokens.
@@ -31,9 +31,21 @@ pub(crate) struct Grant {
     pub(crate) scopes: &'static str,
     /// Whether it knows Google's service accounts (RFC 7523).
     pub(crate) service_accounts: bool,
+    /// Whether an application can ask in its own name (RFC 6749, section 4.4).
+    pub(crate) client_credentials: bool,
 }
 
 impl Grant {
+    /// Refresh tokens only, given at this address.
+    pub(crate) const fn code(token_url: &'static str) -> Self {
+        Grant {
+            token_url,
+            scopes: "",
+            service_accounts: false,
+            client_credentials: false,
+        }
+    }
+
     pub(crate) fn settings(&self) -> Vec<Setting> {
         let mut all = vec![
             ("token", "an access token; renewed if there is a refresh token"),
@@ -45,6 +57,9 @@ impl Grant {
             ("client_secret", "the OAuth application's secret"),
             ("token_url", "where tokens are given, if not at the vendor's usual address"),
         ];
+        if self.client_credentials {
+            all.push(("scopes", "what an application asks for in its own name, separated by spaces"));
+        }
         if self.service_accounts {
             all.push(("service_account", "the JSON key of a service account, as downloaded"));
             all.push(("subject", "the user that a service account acts for"));
@@ -56,6 +71,8 @@ impl Grant {
     pub(crate) fn needs(&self) -> &'static str {
         if self.service_accounts {
             "a `token`, a `refresh_token` with `client_id` and `client_secret`, or a `service_account`"
+        } else if self.client_credentials {
+            "a `token`, or `client_id` and `client_secret`, with a `refresh_token` if it is a person's"
         } else {
             "a `token`, or a `refresh_token` with `client_id` and `client_secret`"
         }
@@ -69,7 +86,10 @@ impl Grant {
     /// Whether the connection can give new tokens.
     pub(crate) fn renews(&self, connection: &Connection) -> bool {
         let has = |name: &str| connection.text(name).is_some_and(|t| !t.is_empty());
-        (has("refresh_token") && has("client_id")) || (self.service_accounts && connection.value("service_account").is_some())
+        let own_name = self.client_credentials && has("client_id") && has("client_secret");
+        own_name
+            || (has("refresh_token") && has("client_id"))
+            || (self.service_accounts && connection.value("service_account").is_some())
     }
 }
 
@@ -174,7 +194,10 @@ impl Renewal {
     fn of(grant: &Grant, connection: &Connection, rotated: Option<&str>, now: Millis) -> Result<Self> {
         let own = base_url(connection, "token_url")?.map(|u| u.as_str().trim_end_matches('/').to_owned());
         let reach = if own.is_some() { Reach::Any } else { Reach::Public };
-        let url = own.unwrap_or_else(|| grant.token_url.to_owned());
+        let url = match own {
+            Some(url) => url,
+            None => host(grant.token_url, connection)?,
+        };
         let key = connection.value("service_account").filter(|_| grant.service_accounts);
         let form = if let Some(key) = key {
             let scopes = text(connection, "scopes")?.unwrap_or(grant.scopes);
@@ -186,6 +209,16 @@ impl Renewal {
             ]
         } else {
             let setting = |name: &str| Ok::<_, Error>(text(connection, name)?.unwrap_or_default().to_owned());
+            if grant.client_credentials && rotated.is_none() && text(connection, "refresh_token")?.is_none() {
+                let scopes = text(connection, "scopes")?.unwrap_or(grant.scopes).to_owned();
+                let form = vec![
+                    ("grant_type".to_owned(), "client_credentials".to_owned()),
+                    ("scope".to_owned(), scopes),
+                    ("client_id".to_owned(), setting("client_id")?),
+                    ("client_secret".to_owned(), setting("client_secret")?),
+                ];
+                return Ok(Renewal { url, reach, form });
+            }
             let refresh = rotated.map_or_else(|| setting("refresh_token"), |r| Ok(r.to_owned()))?;
             vec![
                 ("grant_type", "refresh_token".to_owned()),

@@ -13,11 +13,7 @@ use crate::api::{Api, Ask, Auth, Class, Faults, Next, Object, Pages, Session, Ve
 static VENDOR: Vendor = Vendor {
     docs: "https://docs.slack.dev/reference/methods",
     base: "https://slack.com/api",
-    auth: &[Auth::Renewed(&Grant {
-        token_url: "https://slack.com/api/oauth.v2.access",
-        scopes: "",
-        service_accounts: false,
-    })],
+    auth: &[Auth::Renewed(&Grant::code("https://slack.com/api/oauth.v2.access"))],
     budgets: &[(100, Millis::mins(1))],
     key_header: "",
     faults: Faults {
