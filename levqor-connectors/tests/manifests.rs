@@ -34,7 +34,7 @@ fn every_manifest_is_complete_and_every_schema_closed() {
     }
     let names: Vec<&str> = registry.names().collect();
     assert!(
-        names.len() >= 20 && registry.manifests().map(|m| m.actions.len()).sum::<usize>() >= 100,
+        names.len() >= 35 && registry.manifests().map(|m| m.actions.len()).sum::<usize>() >= 230,
         "{names:?}"
     );
     for m in registry.manifests() {

@@ -32,6 +32,7 @@ pub(crate) struct Call {
     within: &'static str,
     document: &'static str,
     at: &'static str,
+    may_miss: bool,
     status_only: bool,
     headers: &'static [(&'static str, &'static str)],
     pages: Option<Pages>,
@@ -67,6 +68,7 @@ where
         within: "",
         document: "",
         at: "",
+        may_miss: false,
         status_only: false,
         headers: &[],
         pages: None,
@@ -174,6 +176,12 @@ impl Call {
     pub(crate) fn at(mut self, pointer: &'static str) -> Self {
         self.at = pointer;
         self
+    }
+
+    /// As [`at`](Call::at), where null says that there is no such thing.
+    pub(crate) fn if_any(mut self, pointer: &'static str) -> Self {
+        self.may_miss = true;
+        self.at(pointer)
     }
 
     /// The answer has no body that matters: the output is its status, and these headers under these names.
@@ -327,6 +335,11 @@ impl Call {
             Some(decode) => decode(&reply.body),
             None => reply.json()?,
         };
-        Ok(body.pointer_mut(self.at).map_or(Value::Null, Value::take))
+        let found = body.pointer_mut(self.at).map_or(Value::Null, Value::take);
+        if self.may_miss && found.is_null() && body.pointer(self.at).is_some() {
+            let message = format!("`{}` found nothing of this id", self.action.name);
+            return Err(Error::not_found("connector.not_found", message));
+        }
+        Ok(found)
     }
 }

@@ -359,7 +359,7 @@ pub(crate) fn connector() -> Api {
             call::<GetOrder, Order>("get_order", "Get an order", "Gets an order with its lines.")
                 .graphql(PATH, ORDER)
                 .reads()
-                .at("/data/result")
+                .if_any("/data/result")
                 .scopes(&["read_orders"]),
             call::<List, Products>("list_products", "List products", "Lists products that fulfil a condition.")
                 .graphql(PATH, PRODUCTS)

@@ -79,8 +79,8 @@ input! {
         service: String,
         /// `high` or `low`.
         urgency: Option<String>,
-        /// What is to be said.
-        details: Option<String>,
+        /// What is to be said: a text, or values by name.
+        details: Option<Value>,
         /// An incident of a service with a key that is open already is not opened again; derived from the run if not
         /// given.
         incident_key: Option<String>,
@@ -312,7 +312,11 @@ fn incident(ask: &mut Ask, fields: &mut Object, session: &Session<'_>) -> Result
     reference(fields, "priority", "priority_reference");
     reference(fields, "escalation_policy", "escalation_policy_reference");
     if let Some(details) = fields.remove("details") {
-        fields.insert("body".into(), json!({"type": "incident_body", "details": details}));
+        let body = match details {
+            Value::String(_) => json!({"type": "incident_body", "details": details}),
+            details => json!({"details": details}),
+        };
+        fields.insert("body".into(), body);
     }
     if let Some(Value::Array(ids)) = fields.remove("assignees") {
         let each = ids.iter().map(|id| json!({"assignee": {"id": id, "type": "user_reference"}}));
