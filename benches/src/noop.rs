@@ -36,6 +36,7 @@ pub(crate) async fn engine(backend: Backend) -> Result<Engine> {
         auth: vec![],
         settings: vec![],
         budgets: vec![],
+        triggers: vec![],
         actions: vec![Action {
             name: "call".into(),
             title: "Call".into(),

@@ -4,6 +4,7 @@ use levqor_core::error::Result;
 use levqor_core::types::Millis;
 use serde_json::{Value, json};
 
+use crate::api::hook::{Hash, Hooks, Part, Place, Scheme, Text, Time, Told, at, heard, millis};
 use crate::api::oauth::Grant;
 use crate::api::{Api, Ask, Auth, Class, Faults, Next, Object, Pages, Session, Style, Vendor, call, input, output};
 
@@ -221,4 +222,65 @@ pub(crate) fn connector() -> Api {
                 .scopes(&["tickets"]),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// A change in the CRM.
+    #[serde(rename_all = "camelCase")]
+    Changed {
+        /// The event's number.
+        event_id: i64,
+        /// What happened: `contact.propertyChange`.
+        subscription_type: String,
+        /// The record's id.
+        object_id: Option<i64>,
+        /// The property that changed.
+        property_name: Option<String>,
+        /// Its new value.
+        property_value: Option<String>,
+        /// What changed it.
+        change_source: Option<String>,
+        /// The account.
+        portal_id: Option<i64>,
+        /// When, in milliseconds since 1970.
+        occurred_at: Option<i64>,
+    }
+}
+
+const TIME: &str = "x-hubspot-request-timestamp";
+
+fn hooks() -> Hooks {
+    let secret = (
+        "client_secret",
+        "the OAuth application's secret; HubSpot signs events with it too",
+    );
+    let change = heard::<Changed>(
+        "change",
+        "A record changed",
+        "HubSpot tells of contacts, companies, deals that changed.",
+        |_, body| {
+            let each = body.as_array().into_iter().flatten();
+            each.map(|event| Told {
+                id: format!("{}-{}", at(event, "/eventId"), at(event, "/subscriptionId")),
+                kind: at(event, "/subscriptionType"),
+                at: millis(event, "/occurredAt"),
+                data: event.clone(),
+            })
+            .collect()
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha256,
+        text: Text::Base64,
+        header: "x-hubspot-signature-v3",
+        prefix: "",
+        signed: &[Part::Method, Part::DecodedUrl, Part::Body, Part::Header(TIME)],
+        time: Some(Time {
+            place: Place::Header(TIME),
+            millis: true,
+            tolerance: Millis::mins(5),
+        }),
+    };
+    Hooks::new(secret, scheme, vec![change])
 }

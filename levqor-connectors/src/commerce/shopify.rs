@@ -6,6 +6,7 @@
 use levqor_core::types::Millis;
 use serde_json::{Value, json};
 
+use crate::api::hook::{Hash, Hooks, Part, Scheme, Text, Told, heard};
 use crate::api::{Api, Auth, Class, Faults, Next, Object, Pages, Style, Vendor, Wait, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -419,6 +420,54 @@ pub(crate) fn connector() -> Api {
             .scopes(&["write_inventory"]),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// Something that happened in a shop.
+    Happened {
+        /// What: `orders/create`.
+        topic: String,
+        /// The shop's domain.
+        shop: Option<String>,
+        /// The version that the payload is written in.
+        api_version: Option<String>,
+        /// What it happened to.
+        payload: Object,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = ("webhook_secret", "what Shopify signs events with: the app's client secret");
+    let event = heard::<Happened>(
+        "event",
+        "Something happened",
+        "Shopify tells of an order, a product, a customer.",
+        |hook, body| {
+            let header = |name: &str| hook.header(name).unwrap_or_default().to_owned();
+            vec![Told {
+                // Equal over all deliveries of what happened once.
+                id: hook
+                    .header("x-shopify-event-id")
+                    .map_or_else(|| header("x-shopify-webhook-id"), str::to_owned),
+                kind: header("x-shopify-topic"),
+                at: None,
+                data: json!({
+                    "topic": header("x-shopify-topic"), "shop": hook.header("x-shopify-shop-domain"),
+                    "api_version": hook.header("x-shopify-api-version"), "payload": body,
+                }),
+            }]
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha256,
+        text: Text::Base64,
+        header: "x-shopify-hmac-sha256",
+        prefix: "",
+        signed: &[Part::Body],
+        time: None,
+    };
+    Hooks::new(secret, scheme, vec![event])
 }
 
 #[cfg(test)]

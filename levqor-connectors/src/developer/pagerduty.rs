@@ -5,6 +5,7 @@ use levqor_core::error::{Error, ErrorKind, Result};
 use levqor_core::types::Millis;
 use serde_json::{Value, json};
 
+use crate::api::hook::{Hash, Hooks, Part, Scheme, Text, Told, at, heard};
 use crate::api::oauth::Grant;
 use crate::api::{Api, Ask, Auth, Class, Faults, Next, Object, Pages, Session, Style, Vendor, Wait, call, input, output};
 use crate::kit::text;
@@ -424,4 +425,50 @@ pub(crate) fn connector() -> Api {
                 .scopes(&["services.read"]),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// Something that happened at PagerDuty.
+    Happened {
+        /// The event's id.
+        id: String,
+        /// What happened: `incident.triggered`.
+        event_type: String,
+        /// `incident` or `service`.
+        resource_type: Option<String>,
+        /// When.
+        occurred_at: Option<String>,
+        /// Who.
+        agent: Option<Object>,
+        /// What it happened to.
+        data: Option<Object>,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = (
+        "webhook_secret",
+        "what PagerDuty signs events with: the subscription's secret",
+    );
+    let event = heard::<Happened>("event", "Something happened", "PagerDuty tells of an incident.", |_, body| {
+        if body.pointer("/event/event_type") == Some(&"pagey.ping".into()) {
+            return vec![];
+        }
+        vec![Told {
+            id: at(body, "/event/id"),
+            kind: at(body, "/event/event_type"),
+            at: None,
+            data: body["event"].clone(),
+        }]
+    });
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha256,
+        text: Text::Hex,
+        header: "x-pagerduty-signature",
+        prefix: "v1=",
+        signed: &[Part::Body],
+        time: None,
+    };
+    Hooks::new(secret, scheme, vec![event])
 }

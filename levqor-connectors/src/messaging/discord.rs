@@ -1,11 +1,12 @@
 //! Discord: messages, threads, members. <https://discord.com/developers/docs/reference>
 
-use levqor_core::connector::AuthKind;
+use levqor_core::connector::{AuthKind, Received};
 use levqor_core::error::Result;
 use levqor_core::types::Millis;
 use serde_json::{Value, json};
 
 use crate::api::content::TextOrNumber;
+use crate::api::hook::{Hooks, Scheme, Told, at, heard};
 use crate::api::request::fill;
 use crate::api::{Api, Ask, Auth, Class, Done, Faults, Next, Object, Pages, Session, Style, Vendor, Wait, call, input, output};
 
@@ -342,4 +343,102 @@ pub(crate) fn connector() -> Api {
             }),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// A command, a tap on a button, a form that was filled in.
+    Interaction {
+        /// Its id.
+        id: String,
+        /// 2 is a command, 3 a button or a list, 4 a word to complete, 5 a form.
+        #[serde(rename = "type")]
+        kind: u8,
+        /// Goes on with it within 15 minutes.
+        token: String,
+        /// The app.
+        application_id: Option<String>,
+        /// The server.
+        guild_id: Option<String>,
+        /// The channel.
+        channel_id: Option<String>,
+        /// Who, on a server.
+        member: Option<Object>,
+        /// Who, elsewhere.
+        user: Option<Object>,
+        /// The message that the button is on.
+        message: Option<Object>,
+        /// What was chosen.
+        data: Option<Object>,
+    }
+
+    /// Something that happened to an app.
+    Happened {
+        /// What: `APPLICATION_AUTHORIZED`, ...
+        #[serde(rename = "type")]
+        kind: String,
+        /// When.
+        timestamp: Option<String>,
+        /// What it happened to.
+        data: Option<Object>,
+    }
+}
+
+/// Webhooks of events have a number in `version`, interactions have a token.
+fn hooks() -> Hooks {
+    let secret = ("public_key", "the app's public key, which proves what Discord sends");
+    let interaction = heard::<Interaction>(
+        "interaction",
+        "Somebody did something",
+        "Somebody uses a command or a button of the app.",
+        |_, body| {
+            if body.get("token").is_none() {
+                return vec![];
+            }
+            vec![Told {
+                id: at(body, "/id"),
+                kind: at(body, "/type"),
+                at: None,
+                data: body.clone(),
+            }]
+        },
+    );
+    let event = heard::<Happened>(
+        "event",
+        "Something happened",
+        "Discord tells what happened to the app.",
+        |_, body| match body.get("event") {
+            Some(event) => vec![Told {
+                id: format!("{}@{}", at(event, "/type"), at(event, "/timestamp")),
+                kind: at(event, "/type"),
+                at: None,
+                data: event.clone(),
+            }],
+            None => vec![],
+        },
+    );
+    Hooks {
+        greet: |_, body| match (body.get("event").is_some(), body["type"].as_u64(), body.get("token")) {
+            // An interaction of type 1 wants the same back.
+            (false, Some(1), Some(_)) => Some(Received::Answer {
+                status: 200,
+                content_type: "application/json",
+                body: "{\"type\":1}".into(),
+            }),
+            (false, Some(0), _) => Some(Received::Answer {
+                status: 204,
+                content_type: "text/plain",
+                body: String::new(),
+            }),
+            _ => None,
+        },
+        ..Hooks::new(
+            secret,
+            Scheme::Ed25519 {
+                signature: "x-signature-ed25519",
+                time: "x-signature-timestamp",
+            },
+            vec![interaction, event],
+        )
+    }
 }

@@ -4,6 +4,7 @@ use levqor_core::error::Result;
 use levqor_core::types::Millis;
 use serde_json::{Value, json};
 
+use crate::api::hook::{Hash, Hooks, Part, Scheme, Text, Told, at, heard, seconds};
 use crate::api::{Api, Ask, Auth, Class, Faults, Next, Object, Pages, Session, Style, Vendor, Wait, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -333,4 +334,50 @@ pub(crate) fn connector() -> Api {
                 .scopes(&["Write tickets"]),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// Something that happened at Intercom.
+    Happened {
+        /// The notification's id.
+        id: String,
+        /// What happened: `conversation.user.created`.
+        topic: String,
+        /// The workspace.
+        app_id: Option<String>,
+        /// When, in seconds since 1970.
+        created_at: Option<i64>,
+        /// `item`: what it happened to.
+        data: Object,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = ("webhook_secret", "what Intercom signs events with: the app's client secret");
+    let event = heard::<Happened>(
+        "event",
+        "Something happened",
+        "Intercom tells of a conversation, a contact, a ticket.",
+        |_, body| {
+            if body["topic"] == "ping" {
+                return vec![];
+            }
+            vec![Told {
+                id: at(body, "/id"),
+                kind: at(body, "/topic"),
+                at: seconds(body, "/created_at"),
+                data: body.clone(),
+            }]
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha1,
+        text: Text::Hex,
+        header: "x-hub-signature",
+        prefix: "sha1=",
+        signed: &[Part::Body],
+        time: None,
+    };
+    Hooks::new(secret, scheme, vec![event])
 }

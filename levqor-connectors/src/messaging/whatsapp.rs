@@ -1,10 +1,13 @@
 //! WhatsApp, by Meta's Cloud API. <https://developers.facebook.com/docs/whatsapp/cloud-api>
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use levqor_core::connector::{Hook, Received};
 use levqor_core::error::{Error, Result};
 use levqor_core::types::Millis;
 use serde_json::{Value, json};
 
 use crate::api::content::{shown_bytes, take_bytes, take_text};
+use crate::api::hook::{self, Hash, Hooks, Scheme, Told, at, heard, seconds};
 use crate::api::{Api, Ask, Auth, Class, Faults, Next, Object, Pages, Part, Session, Style, Vendor, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -322,6 +325,137 @@ pub(crate) fn connector() -> Api {
                 .scopes(&["whatsapp_business_management"]),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// A message that a person sent.
+    Message {
+        /// The message's id.
+        id: String,
+        /// Who sent it.
+        from: String,
+        /// `text`, `image`, `button`, `interactive`, ...
+        #[serde(rename = "type")]
+        kind: String,
+        /// When, in seconds since 1970.
+        timestamp: String,
+        /// Its text: `body`.
+        text: Option<Object>,
+        /// A picture, and so on: `id`, `mime_type`, `sha256`.
+        image: Option<Object>,
+        /// A recording.
+        audio: Option<Object>,
+        /// A film.
+        video: Option<Object>,
+        /// A document.
+        document: Option<Object>,
+        /// A place.
+        location: Option<Object>,
+        /// A button of a template that was tapped.
+        button: Option<Object>,
+        /// A button or a row that was tapped.
+        interactive: Option<Object>,
+        /// The message that it answers.
+        context: Option<Object>,
+        /// The number that it was sent to: `phone_number_id`, `display_phone_number`.
+        metadata: Option<Object>,
+    }
+
+    /// How it stands with a message that was sent.
+    Status {
+        /// The message's id.
+        id: String,
+        /// `sent`, `delivered`, `read` or `failed`.
+        status: String,
+        /// When, in seconds since 1970.
+        timestamp: String,
+        /// To whom.
+        recipient_id: Option<String>,
+        /// What it costs.
+        pricing: Option<Object>,
+        /// Why it failed.
+        #[serde(default)]
+        errors: Vec<Object>,
+    }
+}
+
+/// Everything of one name in a request, with the number that it belongs to.
+fn all(body: &Value, name: &str) -> Vec<Value> {
+    let list = |value: &Value, name: &str| value[name].as_array().cloned().unwrap_or_default();
+    let mut out = Vec::new();
+    for change in list(body, "entry").iter().flat_map(|entry| list(entry, "changes")) {
+        for mut item in list(&change["value"], name) {
+            item["metadata"] = change["value"]["metadata"].clone();
+            out.push(item);
+        }
+    }
+    out
+}
+
+fn hooks() -> Hooks {
+    let secret = ("app_secret", "what Meta signs events with: the app's secret");
+    let message = heard::<Message>("message", "Somebody wrote", "A person sends a message.", |_, body| {
+        let told = |m: Value| Told {
+            id: at(&m, "/id"),
+            kind: at(&m, "/type"),
+            at: seconds(&m, "/timestamp"),
+            data: m,
+        };
+        all(body, "messages").into_iter().map(told).collect()
+    });
+    let status = heard::<Status>(
+        "status",
+        "A message went on",
+        "A message was sent, delivered, read, or failed.",
+        |_, body| {
+            let told = |m: Value| Told {
+                id: format!("{}-{}", at(&m, "/id"), at(&m, "/status")),
+                kind: at(&m, "/status"),
+                at: seconds(&m, "/timestamp"),
+                data: m,
+            };
+            all(body, "statuses").into_iter().map(told).collect()
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha256,
+        text: hook::Text::Hex,
+        header: "x-hub-signature-256",
+        prefix: "sha256=",
+        signed: &[hook::Part::Body],
+        time: None,
+    };
+    Hooks {
+        ask: subscribe,
+        ..Hooks::new(secret, scheme, vec![message, status])
+    }
+}
+
+/// Meta asks once whether somebody is there, with a word that was agreed.
+fn subscribe(hook: &Hook<'_>) -> Result<Option<Received>> {
+    if hook.method != "GET" {
+        return Ok(None);
+    }
+    let words = hook::secrets(hook, "verify_token")?;
+    let query: Vec<(String, String)> = match hook.url.split_once('?') {
+        Some((_, query)) => url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+        None => vec![],
+    };
+    let field = |name: &str| query.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v.as_str());
+    let said = field("hub.verify_token").as_bytes();
+    let known = words
+        .iter()
+        .any(|word| verify_slices_are_equal(word.as_bytes(), said).is_ok());
+    if known && field("hub.mode") == "subscribe" {
+        return Ok(Some(hook::plain(field("hub.challenge"))));
+    }
+    let message = "this is not the word that was agreed";
+    Err(Error::new(
+        levqor_core::error::ErrorKind::Denied,
+        "webhook.signature_invalid",
+        message,
+    ))
 }
 
 fn upload(ask: &mut Ask, fields: &mut Object, _: &Session<'_>) -> Result<()> {

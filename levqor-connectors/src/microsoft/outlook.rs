@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{NEXT, graph, odata, recipients};
 use crate::api::content::uuid;
+use crate::api::hook::{Poll, asked, newer, poll, since};
 use crate::api::{Api, Ask, Done, Object, Pages, Session, Vendor, call, input, output};
 
 static VENDOR: Vendor = graph(
@@ -356,4 +357,35 @@ pub(crate) fn connector() -> Api {
                 .scopes(&["Calendars.ReadWrite"]),
         ],
     )
+    .polls(polls())
+}
+
+input! {
+    WatchMails {
+        /// Fields that are wanted besides the usual ones, separated by commas.
+        select: Option<String>,
+    }
+}
+
+fn polls() -> Vec<Poll> {
+    vec![poll::<WatchMails, Message>(
+        "new_messages",
+        "A mail came",
+        "Mails that came.",
+        "list_messages",
+        |input, cursor| {
+            let filter = since(cursor).map(|at| format!("receivedDateTime ge {at}"));
+            let order = if filter.is_some() {
+                "receivedDateTime"
+            } else {
+                "receivedDateTime desc"
+            };
+            let pages = if filter.is_some() { 10 } else { 1 };
+            asked(
+                input,
+                json!({"filter": filter, "orderby": order, "top": 100, "max_pages": pages}),
+            )
+        },
+        |cursor, output| newer(cursor, output, "/value", "/id", "/receivedDateTime"),
+    )]
 }

@@ -126,6 +126,7 @@ impl Sql {
                     description: "the database, `postgres://USER:PASSWORD@HOST:5432/NAME`".into(),
                 }],
                 budgets: vec![],
+                triggers: vec![],
                 actions: vec![query, execute],
             },
             pools: Mutex::default(),

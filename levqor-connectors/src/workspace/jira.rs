@@ -4,6 +4,7 @@ use levqor_core::error::Result;
 use serde_json::{Value, json};
 
 use crate::api::content::take_list;
+use crate::api::hook::{Hash, Hooks, Part, Scheme, Text, Told, at, heard, millis};
 use crate::api::oauth::Grant;
 use crate::api::{Api, Ask, Auth, Class, Done, Faults, Next, Object, Pages, Session, Style, Vendor, Wait, call, input, output};
 
@@ -280,6 +281,53 @@ pub(crate) fn connector() -> Api {
                 .scopes(&["write:jira-work"]),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// Something that happened in Jira.
+    #[serde(rename_all = "camelCase")]
+    Happened {
+        /// What: `jira:issue_created`.
+        webhook_event: String,
+        /// When, in milliseconds since 1970.
+        timestamp: Option<i64>,
+        /// Who.
+        user: Option<Object>,
+        /// The issue.
+        issue: Option<Object>,
+        /// The comment.
+        comment: Option<Object>,
+        /// What changed: `items`.
+        changelog: Option<Object>,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = ("webhook_secret", "what Jira signs events with: the webhook's secret");
+    let event = heard::<Happened>(
+        "event",
+        "Something happened",
+        "Jira tells of an issue or a comment.",
+        |hook, body| {
+            let own = hook.header("x-atlassian-webhook-identifier").map(str::to_owned);
+            vec![Told {
+                id: own.unwrap_or_else(|| format!("{}-{}", at(body, "/issue/id"), at(body, "/timestamp"))),
+                kind: at(body, "/webhookEvent"),
+                at: millis(body, "/timestamp"),
+                data: body.clone(),
+            }]
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha256,
+        text: Text::Hex,
+        header: "x-hub-signature",
+        prefix: "sha256=",
+        signed: &[Part::Body],
+        time: None,
+    };
+    Hooks::new(secret, scheme, vec![event])
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use levqor_core::types::Millis;
 use serde_json::{Value, json};
 
 use crate::api::content::uuid;
+use crate::api::hook::{Hash, Hooks, Part, Place, Scheme, Text, Time, Told, at, heard, millis};
 use crate::api::oauth::Grant;
 use crate::api::{Api, Ask, Auth, Class, Faults, Next, Object, Pages, Session, Style, Vendor, Wait, call, input, output};
 
@@ -357,4 +358,62 @@ pub(crate) fn connector() -> Api {
                 .scopes(&["read"]),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// A change at Linear.
+    #[serde(rename_all = "camelCase")]
+    Changed {
+        /// `create`, `update` or `remove`.
+        action: String,
+        /// Of what: `Issue`, `Comment`, `Project`, ...
+        #[serde(rename = "type")]
+        kind: String,
+        /// Who.
+        actor: Option<Object>,
+        /// When.
+        created_at: Option<String>,
+        /// What it is now.
+        data: Option<Object>,
+        /// What it was.
+        updated_from: Option<Object>,
+        /// Where people see it.
+        url: Option<String>,
+        /// The organisation.
+        organization_id: Option<String>,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = (
+        "webhook_secret",
+        "what Linear signs events with: the webhook's signing secret",
+    );
+    let change = heard::<Changed>(
+        "change",
+        "Something changed",
+        "Linear tells of an issue, a comment, a project.",
+        |hook, body| {
+            vec![Told {
+                id: hook.header("linear-delivery").unwrap_or_default().to_owned(),
+                kind: format!("{}.{}", at(body, "/type"), at(body, "/action")),
+                at: millis(body, "/webhookTimestamp"),
+                data: body.clone(),
+            }]
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha256,
+        text: Text::Hex,
+        header: "linear-signature",
+        prefix: "",
+        signed: &[Part::Body],
+        time: Some(Time {
+            place: Place::Body("/webhookTimestamp"),
+            millis: true,
+            tolerance: Millis::mins(1),
+        }),
+    };
+    Hooks::new(secret, scheme, vec![change])
 }

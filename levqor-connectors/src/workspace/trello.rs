@@ -5,6 +5,7 @@ use levqor_core::types::Millis;
 use serde_json::{Value, json};
 
 use crate::api::content::take_list;
+use crate::api::hook::{self, Hash, Hooks, Part, Scheme, Text, Told, at, heard};
 use crate::api::{Api, Ask, Auth, Class, Faults, Object, Session, Style, Vendor, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -296,4 +297,45 @@ pub(crate) fn connector() -> Api {
                 .scopes(&["read"]),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// Something that happened on a board.
+    Happened {
+        /// `id`, `type` (`createCard`, `commentCard`, ...), `date`, `data`, `memberCreator`.
+        action: Object,
+        /// What is watched.
+        model: Option<Object>,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = ("webhook_secret", "what Trello signs events with: the Power-Up's OAuth secret");
+    let action = heard::<Happened>(
+        "action",
+        "Something happened",
+        "Trello tells of a card, a list, a comment.",
+        |_, body| {
+            vec![Told {
+                id: at(body, "/action/id"),
+                kind: at(body, "/action/type"),
+                at: None,
+                data: body.clone(),
+            }]
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha1,
+        text: Text::Base64,
+        header: "x-trello-webhook",
+        prefix: "",
+        signed: &[Part::Body, Part::Url],
+        time: None,
+    };
+    Hooks {
+        // Trello looks with HEAD whether somebody is there.
+        ask: |hook| Ok((hook.method == "HEAD").then(|| hook::plain(""))),
+        ..Hooks::new(secret, scheme, vec![action])
+    }
 }

@@ -8,10 +8,12 @@ mod connection;
 mod manifest;
 mod registry;
 mod suggest;
+mod trigger;
 
 pub use connection::Connection;
 pub use manifest::{Action, AuthKind, Budget, Idempotency, Manifest, Setting, SideEffect};
 pub use registry::Registry;
+pub use trigger::{Hook, Polled, Received, Trigger, TriggerEvent, TriggerKind, Triggers};
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,6 +52,11 @@ pub trait Connector: Send + Sync + 'static {
     /// Which of several other sides this call goes to, where that depends on the input: the host of a URL.
     /// What is down is counted apart for each of them.
     fn destination(&self, _cx: &Cx, _action: &str, _input: &Value) -> Option<String> {
+        None
+    }
+
+    /// What it can be told of, if the manifest has triggers.
+    fn triggers(&self) -> Option<&dyn Triggers> {
         None
     }
 }

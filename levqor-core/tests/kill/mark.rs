@@ -69,6 +69,7 @@ impl Mark {
             auth: vec![],
             settings: vec![],
             budgets: vec![],
+            triggers: vec![],
             actions: vec![
                 action("put", Idempotency::Key),
                 action("flaky", Idempotency::Key),
