@@ -29,6 +29,7 @@ use crate::error::Result;
 use crate::jobs::retry::RetryPolicy;
 use crate::transport::Transport;
 use crate::types::{JobId, Millis, Tenant, random_bytes};
+use crate::vault::Vault;
 
 /// Something that a pipeline's step, the command line or a planner's tool can call.
 #[async_trait]
@@ -101,6 +102,8 @@ pub struct Cx {
     pub timeout: Millis,
     /// Credentials and settings by the name that the step gave; `None` if it gave none.
     pub connection: Option<Arc<Connection>>,
+    /// Where tokens are kept for all processes; `None` where there is no key to seal them with.
+    pub vault: Option<Arc<Vault>>,
     /// The network.
     pub transport: Arc<dyn Transport>,
     /// The time.
@@ -121,6 +124,7 @@ impl Cx {
             max_sleep: Millis::mins(1),
             timeout: Millis::secs(30),
             connection: None,
+            vault: None,
             transport,
             clock,
         }

@@ -14,6 +14,7 @@ use crate::limits::{Policies, Quota};
 use crate::pipeline::Catalog;
 use crate::transport::{Request, Response, Transport};
 use crate::types::{Millis, Tenant};
+use crate::vault::{Sealer, Secrets, Vault};
 
 /// What may be set.
 #[derive(Clone, Debug)]
@@ -60,6 +61,8 @@ pub struct Builder {
     connectors: Vec<Arc<dyn Connector>>,
     layers: Vec<Arc<dyn Layer>>,
     connections: HashMap<String, Arc<Connection>>,
+    sealer: Option<Sealer>,
+    secrets: Option<Arc<dyn Secrets>>,
     tenant: Tenant,
     options: Options,
 }
@@ -73,6 +76,8 @@ impl Builder {
             connectors: Vec::new(),
             layers: Vec::new(),
             connections: HashMap::new(),
+            sealer: None,
+            secrets: None,
             tenant: Tenant::default(),
             options: Options::default(),
         }
@@ -111,6 +116,20 @@ impl Builder {
     #[must_use]
     pub fn connection(mut self, connection: Connection) -> Self {
         self.connections.insert(connection.name().to_owned(), Arc::new(connection));
+        self
+    }
+
+    /// Seals what tenants store: connections, and tokens that were renewed, which all processes then share.
+    #[must_use]
+    pub fn sealer(mut self, sealer: Sealer) -> Self {
+        self.sealer = Some(sealer);
+        self
+    }
+
+    /// Where `{"$secret": "name"}` in stored connections is looked up.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = Some(secrets);
         self
     }
 
@@ -173,7 +192,18 @@ impl Builder {
             registry.add(connector)?;
         }
         let transport = self.layers.iter().fold(self.transport, |inner, layer| layer.transport(inner));
-        let catalog = catalog.with_connections(self.connections.keys().cloned());
+        let vault = self.sealer.map(|sealer| {
+            let vault = Vault::new(&backend, clock.clone(), sealer);
+            Arc::new(match self.secrets {
+                Some(secrets) => vault.with_secrets(secrets),
+                None => vault,
+            })
+        });
+        // Whoever can store connections can name more than those that are known now.
+        let catalog = match &vault {
+            Some(_) => catalog,
+            None => catalog.with_connections(self.connections.keys().cloned()),
+        };
         let inner = Inner {
             backend,
             clock,
@@ -182,6 +212,7 @@ impl Builder {
             meter: shared.meter,
             catalog,
             connections: self.connections,
+            vault,
             options: self.options,
             events: broadcast::channel(1024).0,
             pipelines: Mutex::default(),

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Engine;
 use crate::connector::{Cx, Output};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::types::Millis;
 
 /// One action to be carried out at once, outside of any run.
@@ -45,21 +45,15 @@ impl Engine {
     pub async fn call(&self, call: &DirectCall) -> Result<Output> {
         let mut cx = Cx::direct(self.inner.transport.clone(), self.inner.clock.clone());
         cx.tenant = self.tenant.clone();
+        cx.vault = self.inner.vault.clone();
         cx.timeout = call.timeout.unwrap_or(self.inner.options.step_timeout);
         if let Some(key) = &call.key {
             let text = format!("call\n{}\n{}\n{key}", self.tenant, call.action);
             cx.idempotency_key = URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()));
         }
         if let Some(name) = &call.connection {
-            let found = self.inner.connections.get(name).cloned();
-            cx.connection = Some(found.ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Config,
-                    "connection.unknown",
-                    format!("there is no connection `{name}`"),
-                )
-                .hint("give it to the engine that makes the call")
-            })?);
+            let connector = call.action.split('.').next().unwrap_or_default();
+            cx.connection = Some(self.inner.connection(&self.tenant, name, connector).await?);
         }
         self.inner.registry.call(&cx, &call.action, &call.input).await
     }

@@ -5,6 +5,7 @@
 
 mod builder;
 mod call;
+mod connections;
 mod credits;
 mod events;
 mod jobs;
@@ -17,6 +18,7 @@ mod worker;
 
 pub use builder::{Builder, Options};
 pub use call::DirectCall;
+pub use connections::Connections;
 pub use credits::{CaptureOptions, Credits, GrantOptions, Linked, RefundOptions, StatementLine, Totals};
 pub use events::RunEvent;
 pub use jobs::Jobs;
@@ -45,6 +47,7 @@ use crate::pipeline::{Catalog, Checked};
 use crate::store::{Batch, Key};
 use crate::transport::Transport;
 use crate::types::{Millis, Tenant};
+use crate::vault::Vault;
 
 /// The engine. Cloning it shares it.
 #[derive(Clone)]
@@ -61,6 +64,7 @@ pub(crate) struct Inner {
     pub(crate) meter: Arc<Meter>,
     pub(crate) catalog: Catalog,
     pub(crate) connections: HashMap<String, Arc<Connection>>,
+    pub(crate) vault: Option<Arc<Vault>>,
     pub(crate) options: Options,
     pub(crate) events: broadcast::Sender<RunEvent>,
     /// Pipelines that are known to be good and to be in the store, by digest.
@@ -119,6 +123,11 @@ impl Engine {
     /// Pipelines and their runs.
     pub fn pipelines(&self) -> Pipelines<'_> {
         Pipelines(self)
+    }
+
+    /// Connections that the tenant stored.
+    pub fn connections(&self) -> Connections<'_> {
+        Connections(self)
     }
 
     /// Schedules.
