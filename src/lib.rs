@@ -25,6 +25,8 @@
 //! # }
 //! ```
 
+#[cfg(feature = "mcp")]
+pub use levqor_connectors::mcp;
 pub use levqor_core::*;
 #[cfg(feature = "integrity")]
 pub use levqor_integrity as integrity;

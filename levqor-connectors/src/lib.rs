@@ -16,6 +16,7 @@
 //! | `microsoft` | OneDrive, Outlook, Teams |
 //! | `storage` | Dropbox, files of a folder, S3 and its like |
 //! | `sql` | Postgres |
+//! | `mcp` | none: the [server](mcp) that offers actions to language models |
 //! | `workspace` | Asana, Jira, Linear, Notion, Trello |
 
 #[cfg(feature = "ai")]
@@ -48,6 +49,8 @@ mod google;
 pub mod http;
 #[cfg(any(feature = "http", feature = "email"))]
 mod kit;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 #[cfg(feature = "messaging")]
 mod messaging;
 #[cfg(feature = "microsoft")]

@@ -19,6 +19,8 @@ pub struct DirectCall {
     pub connection: Option<String>,
     /// Names the call: with the same key the provider does the work once, if it takes keys. Random if not given.
     pub key: Option<String>,
+    /// Whose limits on submitting runs count; nobody's if not given.
+    pub account: Option<String>,
     /// The time-out of one attempt; that of a step if not given.
     pub timeout: Option<Millis>,
 }
@@ -31,6 +33,7 @@ impl DirectCall {
             input,
             connection: None,
             key: None,
+            account: None,
             timeout: None,
         }
     }
@@ -41,8 +44,12 @@ impl Engine {
     /// written down, so nobody takes it up again after a crash.
     ///
     /// # Errors
-    /// `connector.unknown`, `connector.unknown_action`, `connection.unknown`, and what the action says.
+    /// `connector.unknown`, `connector.unknown_action`, `connection.unknown`, what the limits of the account say, and what
+    /// the action says.
     pub async fn call(&self, call: &DirectCall) -> Result<Output> {
+        if let Some(account) = &call.account {
+            self.pipelines().limit(account).await?;
+        }
         let mut cx = Cx::direct(self.inner.transport.clone(), self.inner.clock.clone());
         cx.tenant = self.tenant.clone();
         cx.vault = self.inner.vault.clone();
