@@ -46,6 +46,7 @@ pub(crate) fn build(backend: Backend) -> Result<Engine> {
         auth: vec![],
         settings: vec![],
         budgets: vec![],
+        triggers: vec![],
         actions: vec![Action {
             name: "call".into(),
             title: "Call".into(),

@@ -70,6 +70,7 @@ impl Mark {
             auth: vec![],
             settings: vec![],
             budgets: vec![],
+            triggers: vec![],
             actions: vec![
                 action("put", Idempotency::Key),
                 action("flaky", Idempotency::Key),

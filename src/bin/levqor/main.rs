@@ -10,6 +10,8 @@ mod jobs;
 mod keys;
 mod ledger;
 mod limits;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod out;
 mod pipeline;
 mod progress;
@@ -81,6 +83,8 @@ enum Command {
     Pipeline(pipeline::PipelineCommand),
     Connectors(pipeline::ConnectorsArgs),
     Call(call::CallArgs),
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::McpArgs),
     Migrate(doctor::MigrateArgs),
     Doctor(doctor::DoctorArgs),
     #[cfg(feature = "integrity")]
@@ -150,6 +154,8 @@ async fn perform(out: &Out, cli: Cli) -> Result<Exit> {
         Command::Pipeline(command) => pipeline::pipeline(out, global, command).await,
         Command::Connectors(args) => pipeline::connectors(out, global, &args),
         Command::Call(args) => call::call(out, global, &args).await,
+        #[cfg(feature = "mcp")]
+        Command::Mcp(args) => mcp::mcp(out, global, args).await,
         Command::Migrate(args) => doctor::migrate(out, global, &args).await,
         Command::Doctor(args) => doctor::doctor(out, global, args).await,
         #[cfg(feature = "integrity")]
