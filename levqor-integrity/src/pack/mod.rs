@@ -87,6 +87,7 @@ pub struct Pack {
     databases: Vec<(String, Text)>,
     authorities: Vec<PathBuf>,
     redact: Vec<String>,
+    pub(crate) folder: PathBuf,
 }
 
 /// The names of places that customers use.
@@ -193,6 +194,7 @@ impl Pack {
             databases,
             authorities: authorities.iter().map(|a| folder.join(a)).collect(),
             redact,
+            folder: folder.to_owned(),
         })
     }
 

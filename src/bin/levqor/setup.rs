@@ -89,6 +89,7 @@ pub(crate) const FEATURES: &[(&str, bool, &str)] = &[
     ("storage", cfg!(feature = "storage"), "S3 and files"),
     ("workspace", cfg!(feature = "workspace"), "Notion"),
     ("integrity", cfg!(feature = "integrity"), "evidence and checks"),
+    ("pdf", cfg!(feature = "pdf"), "evidence as a PDF"),
 ];
 
 /// An engine over a backend, with the network and connectors of this build.

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use clap::Args;
 use clap::builder::styling::{AnsiColor, Style};
 use levqor::clock::SystemClock;
-use levqor::error::{Error, ErrorKind, Result};
-use levqor::integrity::evidence::{Bundle, Context, Evidence, History, Signer};
-use levqor::integrity::{CheckResult, Environment, Event, Pack, RunResult, Status, formats};
+use levqor::error::{Error, Result};
+use levqor::integrity::evidence::{History, Runner, Signer};
+use levqor::integrity::{CheckResult, Environment, Event, Keeper, Kept, Pack, RunResult, Status, formats};
 use levqor::transport::{HttpOptions, HttpTransport};
 use levqor::types::random_bytes;
 use serde_json::json;
@@ -96,9 +96,14 @@ pub(crate) async fn run(out: &Out, args: RunArgs) -> Result<Exit> {
     let _ = live.await;
     let mut kept = None;
     if let Some((signer, last)) = before {
-        let link = last.as_ref().map(|(link, _)| link.clone());
-        match keep_it(&result, &pack, &args, &history, &signer, link) {
-            Ok(both) => kept = Some(both),
+        drop(last);
+        let keeper = Keeper {
+            formats: args.format.clone(),
+            runner: runner(),
+            ..Keeper::new(&args.evidence, signer)
+        };
+        match keeper.keep(&result, &pack) {
+            Ok(done) => kept = Some(done),
             Err(e) => {
                 answer(out, &result, None)?;
                 return Ok(no_evidence(out, &e));
@@ -111,6 +116,21 @@ pub(crate) async fn run(out: &Out, args: RunArgs) -> Result<Exit> {
         1 => Exit::Failed,
         _ => Exit::Indeterminate,
     })
+}
+
+/// The program, the machine and the person, as the evidence names them.
+fn runner() -> Runner {
+    let text = |name: &str| std::env::var(name).unwrap_or_default();
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_else(|_| text("HOSTNAME"));
+    Runner {
+        host: host.trim().to_owned(),
+        started_by: if text("CI").is_empty() {
+            text("USER")
+        } else {
+            "continuous integration".into()
+        },
+        ..Runner::default()
+    }
 }
 
 fn no_evidence(out: &Out, e: &Error) -> Exit {
@@ -174,55 +194,6 @@ fn signer(out: &Out, path: &Path) -> Result<Signer> {
     }
 }
 
-/// What was kept: where, the evidence, and who signed.
-struct Kept {
-    folder: PathBuf,
-    evidence: Evidence,
-    sha256: String,
-    signer: String,
-}
-
-fn keep_it(
-    result: &RunResult,
-    pack: &Pack,
-    args: &RunArgs,
-    history: &History,
-    signer: &Signer,
-    mut previous: Option<levqor::integrity::evidence::Link>,
-) -> Result<Kept> {
-    loop {
-        let context = Context {
-            previous,
-            ..Context::of(pack)
-        };
-        let (mut bundle, evidence) = Bundle::of(result, &context)?;
-        for format in &args.format {
-            let (name, text) = formats::write(format, &evidence)?;
-            bundle = bundle.attach(name, text.into_bytes());
-        }
-        let bundle = bundle.sign(signer, &evidence)?;
-        match history.add(&bundle) {
-            Ok(folder) => {
-                return Ok(Kept {
-                    folder,
-                    evidence,
-                    sha256: bundle.evidence_sha256().to_owned(),
-                    signer: signer.public().id(),
-                });
-            }
-            // Another run took the number meanwhile; this one stands behind it.
-            Err(e) if e.kind() == ErrorKind::Conflict => {
-                let last = history.last()?.map(|(link, _)| link);
-                if last.as_ref().is_none_or(|l| l.number < bundle.number()) {
-                    return Err(e);
-                }
-                previous = last;
-            }
-            Err(e) => return Err(e),
-        }
-    }
-}
-
 fn style(status: Status) -> Style {
     match status {
         Status::Pass => AnsiColor::Green.on_default(),
@@ -265,7 +236,7 @@ fn answer(out: &Out, result: &RunResult, kept: Option<&Kept>) -> Result<()> {
         document["evidence"] = json!({
             "folder": kept.folder.display().to_string(),
             "number": kept.evidence.run.number,
-            "sha256": kept.sha256,
+            "sha256": kept.bundle.evidence_sha256(),
             "signer": kept.signer,
         });
     }
@@ -307,7 +278,12 @@ fn human(result: &RunResult, kept: Option<&Kept>) -> String {
         c.waived
     );
     if let Some(kept) = kept {
-        let _ = writeln!(text, "evidence: {} (sha256 {})", kept.folder.display(), kept.sha256);
+        let _ = writeln!(
+            text,
+            "evidence: {} (sha256 {})",
+            kept.folder.display(),
+            kept.bundle.evidence_sha256()
+        );
     }
     text
 }
