@@ -13,6 +13,7 @@ pub mod db;
 mod environment;
 pub mod evidence;
 pub mod formats;
+pub mod insights;
 mod keep;
 mod outcome;
 pub mod pack;

@@ -24,12 +24,14 @@ mod flow;
 mod font;
 mod frame;
 mod icc;
+mod insights;
 mod logo;
 mod look;
 mod overview;
 mod sections;
 mod write;
 
+pub use insights::render as render_insights;
 pub use look::{Look, Paper, Person, Response};
 
 use levqor_core::error::Result;
