@@ -373,7 +373,7 @@ pub(crate) fn money(minor: i64) -> String {
     let digits = (minor.unsigned_abs() / 100).to_string();
     let mut text = String::new();
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             text.push(',');
         }
         text.push(c);

@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 
-use levqor_core::error::{ErrorKind, Result};
+use levqor_core::error::{Error, ErrorKind, Result};
 
+use crate::evidence::stamp::Stamper;
 use crate::evidence::{Bundle, Context, Evidence, History, Runner, Signer};
 use crate::formats;
 use crate::pack::Pack;
@@ -21,6 +22,8 @@ pub struct Keeper {
     pub formats: Vec<String>,
     /// Which program and machine ran the checks.
     pub runner: Runner,
+    /// Who says when the evidence was there, if somebody shall.
+    pub stamper: Option<Stamper>,
 }
 
 /// Evidence that was kept.
@@ -34,6 +37,8 @@ pub struct Kept {
     pub bundle: Bundle,
     /// The id of the key that signed it.
     pub signer: String,
+    /// Why there is no time stamp, though there was to be one.
+    pub no_stamp: Option<Error>,
 }
 
 impl Keeper {
@@ -44,18 +49,23 @@ impl Keeper {
             signer,
             formats: Vec::new(),
             runner: Runner::default(),
+            stamper: None,
         }
     }
 
     /// What a report says of a time stamp by somebody else, if there will be one.
-    #[allow(clippy::unused_self, reason = "filled in by the time stamp's room")]
+    #[cfg_attr(not(feature = "pdf"), allow(dead_code))]
     pub(crate) fn stamp_note(&self) -> Option<String> {
-        None
+        let stamper = self.stamper.as_ref()?;
+        Some(format!(
+            "asked of {} (RFC 3161); the token over the signed statement is statement.tsr beside this document",
+            stamper.url()
+        ))
     }
 
     /// Makes the bundle of a run and adds it to the history. If another run takes the place meanwhile, this one stands
-    /// behind it.
-    pub fn keep(&self, result: &RunResult, pack: &Pack) -> Result<Kept> {
+    /// behind it. Where no time stamp can be had, the evidence is kept without, and [`Kept::no_stamp`] says why.
+    pub async fn keep(&self, result: &RunResult, pack: &Pack) -> Result<Kept> {
         loop {
             let past = self.history.recent(PAST)?;
             let previous = self.history.last()?.map(|(link, _)| link);
@@ -64,7 +74,14 @@ impl Keeper {
                 runner: self.runner.clone(),
                 ..Context::of(pack)
             };
-            let (bundle, evidence) = self.bundle(result, pack, &context, &past)?;
+            let (mut bundle, evidence) = self.bundle(result, pack, &context, &past)?;
+            let mut no_stamp = None;
+            if let Some(stamper) = &self.stamper {
+                match bundle.clone().stamp(stamper).await {
+                    Ok(stamped) => bundle = stamped,
+                    Err(e) => no_stamp = Some(e),
+                }
+            }
             match self.history.add(&bundle) {
                 Ok(folder) => {
                     return Ok(Kept {
@@ -72,6 +89,7 @@ impl Keeper {
                         evidence,
                         bundle,
                         signer: self.signer.public().id(),
+                        no_stamp,
                     });
                 }
                 Err(e) if e.kind() == ErrorKind::Conflict => {

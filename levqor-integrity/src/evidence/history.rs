@@ -13,8 +13,7 @@ use levqor_core::json;
 use serde::{Deserialize, Serialize};
 
 use super::bundle::Bundle;
-use super::sign::PublicKey;
-use super::verify::{Problem, Verified, verify_folder};
+use super::verify::{Problem, Trust, Verified, verify_folder};
 use super::{Evidence, value_of};
 use crate::sha256_hex;
 
@@ -138,15 +137,17 @@ impl History {
 
     /// Verifies the chain of all runs, and with `deep` every bundle. `head` is the digest of the last run, if it was kept
     /// elsewhere.
-    pub fn verify(&self, trusted: Option<&PublicKey>, head: Option<&str>, deep: bool) -> Result<Verified> {
+    pub fn verify(&self, trusted: impl Into<Trust>, head: Option<&str>, deep: bool) -> Result<Verified> {
+        let trust = trusted.into();
         let numbers = self.numbers()?;
         let mut verified = Verified {
             problems: Vec::new(),
             signer: None,
-            trusted: trusted.map(|_| true),
+            trusted: trust.signer.map(|_| true),
             files: 0,
             records: 0,
             evidence_sha256: None,
+            stamp: None,
         };
         let name = |n: u64| format!("run-{n:06}");
         let mut digests: BTreeMap<u64, String> = BTreeMap::new();
@@ -154,10 +155,11 @@ impl History {
         for number in numbers.iter().copied() {
             let place = self.place(number);
             if deep {
-                let one = verify_folder(&place, trusted)?;
+                let one = verify_folder(&place, &trust)?;
                 verified.files += one.files;
                 verified.records += one.records;
                 verified.signer = one.signer;
+                verified.stamp = one.stamp;
                 if one.trusted == Some(false) {
                     verified.trusted = Some(false);
                 }

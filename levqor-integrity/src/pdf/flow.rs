@@ -309,7 +309,7 @@ impl<'a> Flow<'a> {
         self.gap(6.0);
     }
 
-    fn widths(&self, columns: &[(&str, Width)], width: f32) -> Vec<f32> {
+    fn widths(columns: &[(&str, Width)], width: f32) -> Vec<f32> {
         let fixed: f32 = columns
             .iter()
             .map(|(_, w)| if let Width::Fixed(w) = w { *w } else { 0.0 })
@@ -330,7 +330,7 @@ impl<'a> Flow<'a> {
     /// page is divided.
     pub(crate) fn table(&mut self, columns: &[(&str, Width)], rows: &[Vec<Cell>]) {
         const PAD: f32 = 3.5;
-        let widths = self.widths(columns, self.width());
+        let widths = Self::widths(columns, self.width());
         let head = |flow: &mut Self| {
             let (y, fonts, width, accent) = (flow.y, flow.fonts, flow.width(), flow.accent);
             let right: Vec<bool> = (0..columns.len())

@@ -9,7 +9,7 @@ use super::chart::fitted;
 use super::flow::{Flow, LINE, MUTED, SIDE, TINY};
 use super::font::Face;
 use super::look::Look;
-use super::write::{Pages, write};
+use super::write::{Script, write};
 use crate::report::Report;
 
 /// What headers and footers say.
@@ -86,7 +86,7 @@ pub(crate) fn finish(mut flow: Flow<'_>, frame: &Frame<'_>) -> Result<Vec<u8>> {
     if let Some(logo) = frame.look.logo.as_ref().filter(|_| shown) {
         pictures.insert("logo".to_owned(), logo.clone());
     }
-    write(&Pages {
+    write(&Script {
         fonts,
         size: flow.size,
         pages: flow.pages,

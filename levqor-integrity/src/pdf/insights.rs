@@ -205,14 +205,14 @@ mod tests {
 
     #[test]
     fn figures_become_a_report_that_is_the_same_every_time() {
-        let readings: Vec<Reading> = (0..60usize)
+        let readings: Vec<Reading> = (0..60i64)
             .map(|i| Reading {
                 account: format!("secret-customer-{}", i % 20),
                 day: format!("2026-{:02}-11", 7 + i / 20),
-                revenue: 100_000 + i as i64 * 1_700,
+                revenue: 100_000 + i * 1_700,
                 cost: 31_000,
-                mrr: 90_000 + i as i64 * 900,
-                api_calls: 1_200 * i as u64,
+                mrr: 90_000 + i * 900,
+                api_calls: 1_200 * u64::try_from(i).unwrap(),
             })
             .collect();
         let quarter = Quarter::parse("2026-Q3").unwrap();

@@ -259,23 +259,14 @@ fn calendar(flow: &mut Flow<'_>, due: &[crate::report::Due]) {
             let date = day.from.get(..10).unwrap_or_default();
             page.text(fonts, (at.0 + 5.0, at.1 + 10.0), Face::Text, TINY, MUTED, date);
             let base = (at.0 + 9.0, at.1 + 19.0);
-            match day.run {
-                Some((number, verdict)) => {
-                    mark(page, base, 3.2, like(verdict));
-                    page.text(
-                        fonts,
-                        (base.0 + 7.0, base.1 + 2.6),
-                        Face::Text,
-                        TINY,
-                        INK,
-                        &format!("run {number}"),
-                    );
-                }
-                None => {
-                    let color = color_of(Status::Fail);
-                    page.rect((base.0 - 3.2, base.1 - 3.2), (6.4, 6.4), 0.5, Paint::stroke(color, 0.9));
-                    page.text(fonts, (base.0 + 7.0, base.1 + 2.6), Face::Strong, TINY, color, "missing");
-                }
+            let beside = (base.0 + 7.0, base.1 + 2.6);
+            if let Some((number, verdict)) = day.run {
+                mark(page, base, 3.2, like(verdict));
+                page.text(fonts, beside, Face::Text, TINY, INK, &format!("run {number}"));
+            } else {
+                let color = color_of(Status::Fail);
+                page.rect((base.0 - 3.2, base.1 - 3.2), (6.4, 6.4), 0.5, Paint::stroke(color, 0.9));
+                page.text(fonts, beside, Face::Strong, TINY, color, "missing");
             }
         }
         flow.y += CELL.1;

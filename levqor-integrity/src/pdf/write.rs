@@ -38,7 +38,7 @@ pub(crate) struct Bookmark {
 }
 
 /// Everything that becomes a PDF.
-pub(crate) struct Pages<'a> {
+pub(crate) struct Script<'a> {
     pub(crate) fonts: &'a Fonts,
     pub(crate) size: (f32, f32),
     pub(crate) pages: Vec<Page>,
@@ -70,7 +70,7 @@ fn color(c: Rgb) -> Color {
 
 /// The operations of a page, and which colours are set.
 struct Drawing<'a> {
-    pages: &'a Pages<'a>,
+    script: &'a Script<'a>,
     ops: Vec<Op>,
     fill: Option<Rgb>,
     stroke: Option<(Rgb, f32)>,
@@ -95,7 +95,7 @@ impl Drawing<'_> {
     fn point(&self, at: (f32, f32)) -> Point {
         Point {
             x: pt(at.0),
-            y: pt(self.pages.size.1 - at.1),
+            y: pt(self.script.size.1 - at.1),
         }
     }
 
@@ -221,20 +221,20 @@ impl Drawing<'_> {
                 size,
                 color,
             } => {
-                if let Some((page, _)) = self.pages.anchors.get(anchor) {
-                    let runs = self.pages.fonts.runs(*face, &(page + 1).to_string());
-                    let width = self.pages.fonts.width_of(&runs, *size);
+                if let Some((page, _)) = self.script.anchors.get(anchor) {
+                    let runs = self.script.fonts.runs(*face, &(page + 1).to_string());
+                    let width = self.script.fonts.width_of(&runs, *size);
                     self.text((right.0 - width, right.1), &runs, *size, *color);
                 }
             }
             Item::Link { at, size, to } => self.link(*at, *size, to),
             Item::Image { at, size, name } => {
-                let Some(picture) = self.pages.pictures.get(name) else {
+                let Some(picture) = self.script.pictures.get(name) else {
                     return;
                 };
                 let transform = XObjectTransform {
                     translate_x: Some(pt(at.0)),
-                    translate_y: Some(pt(self.pages.size.1 - at.1 - size.1)),
+                    translate_y: Some(pt(self.script.size.1 - at.1 - size.1)),
                     scale_x: Some(size.0 / picture.width as f32),
                     scale_y: Some(size.1 / picture.height as f32),
                     dpi: Some(72.0),
@@ -247,14 +247,16 @@ impl Drawing<'_> {
     }
 
     fn link(&mut self, at: (f32, f32), size: (f32, f32), to: &str) {
-        let Some((page, y)) = self.pages.anchors.get(to) else { return };
+        let Some((page, y)) = self.script.anchors.get(to) else {
+            return;
+        };
         let actions = Actions::go_to(Destination::Xyz {
             page: page + 1,
             left: Some(0.0),
-            top: Some((self.pages.size.1 - y).round()),
+            top: Some((self.script.size.1 - y).round()),
             zoom: None,
         });
-        let rect = Rect::from_xywh(pt(at.0), pt(self.pages.size.1 - at.1 - size.1), pt(size.0), pt(size.1));
+        let rect = Rect::from_xywh(pt(at.0), pt(self.script.size.1 - at.1 - size.1), pt(size.0), pt(size.1));
         let link = LinkAnnotation::new(
             rect,
             actions,
@@ -271,9 +273,9 @@ fn font_id(index: usize) -> FontId {
 }
 
 /// The characters that are used of every font.
-fn used(pages: &Pages<'_>) -> BTreeMap<usize, BTreeSet<char>> {
+fn used(script: &Script<'_>) -> BTreeMap<usize, BTreeSet<char>> {
     let mut used: BTreeMap<usize, BTreeSet<char>> = BTreeMap::new();
-    for item in pages.pages.iter().flat_map(|p| &p.items) {
+    for item in script.pages.iter().flat_map(|p| &p.items) {
         match item {
             Item::Text { runs, .. } => {
                 for run in runs {
@@ -288,14 +290,14 @@ fn used(pages: &Pages<'_>) -> BTreeMap<usize, BTreeSet<char>> {
 }
 
 /// Writes the PDF.
-pub(crate) fn write(pages: &Pages<'_>) -> Result<Vec<u8>> {
-    let mut pdf = PdfDocument::new(&pages.title);
+pub(crate) fn write(script: &Script<'_>) -> Result<Vec<u8>> {
+    let mut pdf = PdfDocument::new(&script.title);
     let mut glyphs = BTreeMap::new();
-    for (index, (name, font)) in pages.fonts.cut_down(&used(pages))? {
+    for (index, (name, font)) in script.fonts.cut_down(&used(script))? {
         glyphs.insert(name, font.glyph_widths.len());
         pdf.resources.fonts.map.insert(font_id(index), PdfFont::new(font));
     }
-    for (name, picture) in &pages.pictures {
+    for (name, picture) in &script.pictures {
         let image = RawImage {
             pixels: RawImageData::U8(picture.pixels.clone()),
             width: picture.width,
@@ -306,19 +308,19 @@ pub(crate) fn write(pages: &Pages<'_>) -> Result<Vec<u8>> {
         let id = XObjectId(name.clone());
         pdf.resources.xobjects.map.insert(id, XObject::Image(image));
     }
-    for page in &pages.pages {
+    for page in &script.pages {
         let mut drawing = Drawing {
-            pages,
+            script,
             ops: Vec::new(),
             fill: None,
             stroke: None,
         };
         page.items.iter().for_each(|item| drawing.item(item));
-        let (width, height): (Mm, Mm) = (Pt(pages.size.0).into(), Pt(pages.size.1).into());
+        let (width, height): (Mm, Mm) = (Pt(script.size.0).into(), Pt(script.size.1).into());
         let mut page = PdfPage::new(width, height, drawing.ops);
         // Through millimetres and back a page would not have its exact size.
         for area in [&mut page.media_box, &mut page.trim_box, &mut page.crop_box] {
-            *area = Rect::from_wh(Pt(pages.size.0), Pt(pages.size.1));
+            *area = Rect::from_wh(Pt(script.size.0), Pt(script.size.1));
         }
         pdf.pages.push(page);
     }
@@ -329,7 +331,7 @@ pub(crate) fn write(pages: &Pages<'_>) -> Result<Vec<u8>> {
         image_optimization: None,
     };
     let mut doc = pdf.to_lopdf_document(&options, &mut Vec::new());
-    complete(&mut doc, pages, &glyphs);
+    complete(&mut doc, script, &glyphs);
     // Before anything is compressed, so that the id follows from what the document says.
     let mut plain = Vec::new();
     let broken = |e: std::io::Error| Error::internal(format!("the PDF cannot be written: {e}"));
@@ -345,13 +347,13 @@ pub(crate) fn write(pages: &Pages<'_>) -> Result<Vec<u8>> {
 }
 
 /// Adds what printpdf leaves out.
-fn complete(doc: &mut Document, pages: &Pages<'_>, glyphs: &BTreeMap<String, usize>) {
+fn complete(doc: &mut Document, script: &Script<'_>, glyphs: &BTreeMap<String, usize>) {
     "1.4".clone_into(&mut doc.version);
-    describe(doc, pages);
+    describe(doc, script);
     let page_ids: Vec<ObjectId> = doc.get_pages().into_values().collect();
     let metadata = Stream::new(
         Dictionary::from_iter([("Type", Object::from("Metadata")), ("Subtype", Object::from("XML"))]),
-        xmp(pages).into_bytes(),
+        xmp(script).into_bytes(),
     )
     .with_compression(false);
     let metadata = doc.add_object(metadata);
@@ -365,7 +367,7 @@ fn complete(doc: &mut Document, pages: &Pages<'_>, glyphs: &BTreeMap<String, usi
         ("RegistryName", literal("http://www.color.org")),
         ("DestOutputProfile", Object::Reference(profile)),
     ]);
-    let outline = outline(doc, pages, &page_ids);
+    let outline = outline(doc, script, &page_ids);
     if let Ok(catalog) = doc.catalog_mut() {
         catalog.set("Lang", literal("en"));
         catalog.set("Metadata", Object::Reference(metadata));
@@ -423,12 +425,12 @@ fn pdf_date(rfc3339: &str) -> String {
 
 const PRODUCER: &str = concat!("levqor ", env!("CARGO_PKG_VERSION"));
 
-fn describe(doc: &mut Document, pages: &Pages<'_>) {
-    let date = Object::String(pdf_date(&pages.date).into_bytes(), StringFormat::Literal);
+fn describe(doc: &mut Document, script: &Script<'_>) {
+    let date = Object::String(pdf_date(&script.date).into_bytes(), StringFormat::Literal);
     let info = Dictionary::from_iter([
-        ("Title", utf16(&pages.title)),
-        ("Author", utf16(&pages.author)),
-        ("Subject", utf16(&pages.subject)),
+        ("Title", utf16(&script.title)),
+        ("Author", utf16(&script.author)),
+        ("Subject", utf16(&script.subject)),
         ("Creator", utf16("Levqor")),
         ("Producer", utf16(PRODUCER)),
         ("CreationDate", date.clone()),
@@ -439,10 +441,10 @@ fn describe(doc: &mut Document, pages: &Pages<'_>) {
     }
 }
 
-fn xmp(pages: &Pages<'_>) -> String {
+fn xmp(script: &Script<'_>) -> String {
     let plain = |s: &str| -> String { s.chars().filter(|c| !c.is_control()).collect() };
     let text = |s: &str| plain(s).replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let seconds = pages.date.split('.').next().unwrap_or_default().trim_end_matches('Z');
+    let seconds = script.date.split('.').next().unwrap_or_default().trim_end_matches('Z');
     format!(
         "<?xpacket begin=\"\u{feff}\" id=\"W5M0MpCehiHzreSzNTczkc9d\"?>\n\
          <x:xmpmeta xmlns:x=\"adobe:ns:meta/\"><rdf:RDF xmlns:rdf=\"http://www.w3.org/1999/02/22-rdf-syntax-ns#\">\n\
@@ -455,15 +457,15 @@ fn xmp(pages: &Pages<'_>) -> String {
          <xmp:CreatorTool>Levqor</xmp:CreatorTool><pdf:Producer>{PRODUCER}</pdf:Producer>\n\
          <xmp:CreateDate>{seconds}Z</xmp:CreateDate><xmp:ModifyDate>{seconds}Z</xmp:ModifyDate>\n\
          </rdf:Description></rdf:RDF></x:xmpmeta>\n<?xpacket end=\"w\"?>",
-        title = text(&pages.title),
-        author = text(&pages.author),
-        subject = text(&pages.subject),
+        title = text(&script.title),
+        author = text(&script.author),
+        subject = text(&script.subject),
     )
 }
 
 /// The outline: chapters, and below each what stands in it.
-fn outline(doc: &mut Document, pages: &Pages<'_>, page_ids: &[ObjectId]) -> Option<ObjectId> {
-    let marks: Vec<&Bookmark> = pages.bookmarks.iter().filter(|b| b.page < page_ids.len()).collect();
+fn outline(doc: &mut Document, script: &Script<'_>, page_ids: &[ObjectId]) -> Option<ObjectId> {
+    let marks: Vec<&Bookmark> = script.bookmarks.iter().filter(|b| b.page < page_ids.len()).collect();
     let root = (!marks.is_empty()).then(|| doc.new_object_id())?;
     let ids: Vec<ObjectId> = marks.iter().map(|_| doc.new_object_id()).collect();
     let mut parent_of = Vec::with_capacity(marks.len());
@@ -484,7 +486,7 @@ fn outline(doc: &mut Document, pages: &Pages<'_>, page_ids: &[ObjectId]) -> Opti
         .map(|(i, mark)| {
             let siblings = children(parent_of[i]);
             let place = siblings.iter().position(|s| *s == ids[i]).unwrap_or_default();
-            let top = (pages.size.1 - mark.y).round();
+            let top = (script.size.1 - mark.y).round();
             let dest = vec![
                 Object::Reference(page_ids[mark.page]),
                 Object::from("XYZ"),

@@ -9,9 +9,10 @@ use clap::Args;
 use clap::builder::styling::{AnsiColor, Style};
 use levqor::clock::SystemClock;
 use levqor::error::{Error, Result};
+use levqor::integrity::evidence::stamp::Stamper;
 use levqor::integrity::evidence::{History, Runner, Signer};
 use levqor::integrity::{CheckResult, Environment, Event, Keeper, Kept, Pack, RunResult, Status, formats};
-use levqor::transport::{HttpOptions, HttpTransport};
+use levqor::transport::{HttpOptions, HttpTransport, Transport};
 use levqor::types::random_bytes;
 use serde_json::json;
 
@@ -45,6 +46,9 @@ pub(crate) struct RunArgs {
     /// Also write the run for other tools: junit, tap, sarif, oscal, prometheus (may be repeated)
     #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
     format: Vec<String>,
+    /// A time stamp authority (RFC 3161) that signs when the evidence was there
+    #[arg(long, env = "LEVQOR_TIMESTAMP_URL", value_name = "URL")]
+    timestamp: Option<String>,
 }
 
 pub(crate) async fn run(out: &Out, args: RunArgs) -> Result<Exit> {
@@ -73,9 +77,9 @@ pub(crate) async fn run(out: &Out, args: RunArgs) -> Result<Exit> {
         authorities: pack.roots()?.added().to_vec(),
         ..HttpOptions::default()
     };
-    let transport = Arc::new(HttpTransport::new(options)?);
+    let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(options)?);
     let mut run = pack
-        .run(transport, Arc::new(SystemClock::default()), Environment::of_process())?
+        .run(transport.clone(), Arc::new(SystemClock::default()), Environment::of_process())?
         .seed(pack.digest.clone());
     if let Some((_, evidence)) = before.as_ref().and_then(|(_, last)| last.as_ref()) {
         for record in &evidence.records {
@@ -100,9 +104,10 @@ pub(crate) async fn run(out: &Out, args: RunArgs) -> Result<Exit> {
         let keeper = Keeper {
             formats: args.format.clone(),
             runner: runner(),
+            stamper: args.timestamp.as_ref().map(|url| Stamper::new(url, transport.clone())),
             ..Keeper::new(&args.evidence, signer)
         };
-        match keeper.keep(&result, &pack) {
+        match keeper.keep(&result, &pack).await {
             Ok(done) => kept = Some(done),
             Err(e) => {
                 answer(out, &result, None)?;
@@ -111,6 +116,10 @@ pub(crate) async fn run(out: &Out, args: RunArgs) -> Result<Exit> {
         }
     }
     answer(out, &result, kept.as_ref())?;
+    // What was asked for is missing: the evidence is there, and it is not whole.
+    if let Some(e) = kept.as_ref().and_then(|k| k.no_stamp.as_ref()) {
+        return Ok(no_evidence(out, e));
+    }
     Ok(match result.verdict().exit_code() {
         0 => Exit::Ok,
         1 => Exit::Failed,
