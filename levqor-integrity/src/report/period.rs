@@ -173,7 +173,7 @@ pub(crate) fn words(span: Millis) -> String {
         (1_000, "second"),
     ];
     for (size, name) in UNITS {
-        if span.0 >= size && span.0 % size == 0 {
+        if span.0 >= size && span.0 % size == 0 && span.0 / size < 100 {
             let n = span.0 / size;
             return format!("{n} {name}{}", if n == 1 { "" } else { "s" });
         }
