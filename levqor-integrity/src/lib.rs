@@ -9,7 +9,9 @@
 
 mod check;
 mod checks;
+pub mod checkup;
 pub mod db;
+pub mod deliver;
 mod environment;
 pub mod evidence;
 pub mod formats;
@@ -28,6 +30,7 @@ mod waiver;
 
 pub use check::{About, Capture, Check, CheckCx};
 pub use checks::{Standard, standard};
+pub use checkup::{Checkup, Done};
 pub use environment::{Environment, Mask};
 pub use keep::{Keeper, Kept};
 pub use outcome::{Finding, Level, Outcome};

@@ -148,6 +148,7 @@ impl History {
             records: 0,
             evidence_sha256: None,
             stamp: None,
+            receipts: Vec::new(),
         };
         let name = |n: u64| format!("run-{n:06}");
         let mut digests: BTreeMap<u64, String> = BTreeMap::new();
