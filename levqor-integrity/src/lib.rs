@@ -7,6 +7,7 @@
 //!
 //! This crate knows [`levqor_core`] only: requests go through its transport, time comes from its clock.
 
+pub mod canary;
 mod check;
 mod checks;
 pub mod checkup;

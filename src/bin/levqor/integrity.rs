@@ -1,6 +1,9 @@
 //! `levqor integrity`: checks of a system, and the evidence that they leave.
 
+mod insights;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -62,6 +65,23 @@ pub(crate) enum IntegrityCommand {
     ///   levqor integrity explain tls.certificate
     #[command(verbatim_doc_comment)]
     Explain(ExplainArgs),
+    /// Serve runs and evidence over HTTP
+    ///
+    /// POST /api/v1/integrity/run runs the checks; GET /api/v1/integrity/runs lists the runs, and under each stand its
+    /// evidence, report.pdf, verify and files. Example:
+    ///
+    ///   levqor integrity serve integrity.toml --listen 127.0.0.1:8085
+    #[cfg(feature = "serve")]
+    #[command(verbatim_doc_comment)]
+    Serve(serve::ServeArgs),
+    /// Sum up a quarter, with nobody in it
+    ///
+    /// Reads readings by customer and day as JSON: {"readings": [{"account", "day", "revenue", "cost", "mrr", "api_calls"}],
+    /// "probes": [{"day", "asked", "well"}]}, with amounts in cents, and shows sums that are over many customers. Example:
+    ///
+    ///   levqor integrity insights readings.json --quarter 2026-Q3 --currency EUR --pdf figures.pdf
+    #[command(verbatim_doc_comment)]
+    Insights(insights::InsightsArgs),
 }
 
 #[derive(Args)]
@@ -107,6 +127,9 @@ pub(crate) async fn integrity(out: &Out, command: IntegrityCommand) -> Result<Ex
         IntegrityCommand::Diff(args) => compare(out, &args),
         IntegrityCommand::List(args) => show_list(out, &args),
         IntegrityCommand::Explain(args) => explain(out, &args),
+        #[cfg(feature = "serve")]
+        IntegrityCommand::Serve(args) => serve::serve(out, args).await,
+        IntegrityCommand::Insights(args) => insights::insights(out, &args),
     }
 }
 

@@ -91,6 +91,7 @@ pub(crate) async fn jobs(out: &Out, global: &Global, command: JobsCommand) -> Re
                 queue: args.queue,
                 account: args.account,
                 handler: None,
+                batch: None,
             };
             show(out, global, &filter, args.page).await
         }
