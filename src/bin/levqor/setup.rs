@@ -90,6 +90,7 @@ pub(crate) const FEATURES: &[(&str, bool, &str)] = &[
     ("workspace", cfg!(feature = "workspace"), "Notion"),
     ("integrity", cfg!(feature = "integrity"), "evidence and checks"),
     ("pdf", cfg!(feature = "pdf"), "evidence as a PDF"),
+    ("serve", cfg!(feature = "serve"), "runs and evidence over HTTP"),
 ];
 
 /// An engine over a backend, with the network and connectors of this build.
