@@ -1,6 +1,8 @@
 //! The command line `levqor`.
 
 mod call;
+#[cfg(feature = "integrity")]
+mod canary;
 mod credits;
 mod doctor;
 mod files;
@@ -90,6 +92,8 @@ enum Command {
     #[cfg(feature = "integrity")]
     #[command(subcommand)]
     Integrity(integrity::IntegrityCommand),
+    #[cfg(feature = "integrity")]
+    Canary(canary::CanaryArgs),
 }
 
 fn main() -> ExitCode {
@@ -160,6 +164,8 @@ async fn perform(out: &Out, cli: Cli) -> Result<Exit> {
         Command::Doctor(args) => doctor::doctor(out, global, args).await,
         #[cfg(feature = "integrity")]
         Command::Integrity(command) => integrity::integrity(out, command).await,
+        #[cfg(feature = "integrity")]
+        Command::Canary(args) => canary::canary(out, args).await,
     }
 }
 

@@ -95,6 +95,8 @@ pub(crate) const FEATURES: &[(&str, bool, &str)] = &[
         "Asana, Jira, Linear, Notion, Trello",
     ),
     ("integrity", cfg!(feature = "integrity"), "evidence and checks"),
+    ("pdf", cfg!(feature = "pdf"), "evidence as a PDF"),
+    ("serve", cfg!(feature = "serve"), "runs and evidence over HTTP"),
 ];
 
 /// An engine over a backend, with the network and connectors of this build.
