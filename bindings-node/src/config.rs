@@ -57,7 +57,11 @@ impl Config {
             let said = e.to_string();
             let safe = ["unknown field", "missing field"].iter().any(|s| said.starts_with(s));
             let what = if safe { said } else { "a value has the wrong type".to_owned() };
-            Error::new(ErrorKind::Config, "config.invalid", format!("the options cannot be used: {what}"))
+            Error::new(
+                ErrorKind::Config,
+                "config.invalid",
+                format!("the options cannot be used: {what}"),
+            )
         };
         let config: Config = serde_json::from_str(text).map_err(|e| shape(&e))?;
         Tenant::new(&config.tenant)?;

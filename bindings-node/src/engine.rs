@@ -95,7 +95,9 @@ pub(crate) fn tenant(number: u32, name: &str) -> Result<u32> {
     let tenant = Some(Tenant::new(name)?);
     let shared = get(number)?.shared;
     let handles = HANDLES.read().unwrap_or_else(PoisonError::into_inner);
-    let known = handles.iter().position(|h| Arc::ptr_eq(&h.shared, &shared) && h.tenant == tenant);
+    let known = handles
+        .iter()
+        .position(|h| Arc::ptr_eq(&h.shared, &shared) && h.tenant == tenant);
     drop(handles);
     match known.and_then(|n| u32::try_from(n).ok()) {
         Some(number) => Ok(number),
@@ -177,11 +179,19 @@ impl Shared {
     }
 
     async fn make(&self) -> Result<Core> {
-        let backend = if self.config.shared { self.backend().await? } else { open(&self.config).await? };
-        let builder = self.config.connectors.iter().fold(self.config.builder(backend)?, |builder, manifest| {
-            let connector = HostConnector::new(manifest.clone(), self.functions.clone());
-            builder.connector(Arc::new(connector) as Arc<dyn Connector>)
-        });
+        let backend = if self.config.shared {
+            self.backend().await?
+        } else {
+            open(&self.config).await?
+        };
+        let builder = self
+            .config
+            .connectors
+            .iter()
+            .fold(self.config.builder(backend)?, |builder, manifest| {
+                let connector = HostConnector::new(manifest.clone(), self.functions.clone());
+                builder.connector(Arc::new(connector) as Arc<dyn Connector>)
+            });
         builder.build()
     }
 

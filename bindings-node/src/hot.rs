@@ -3,9 +3,13 @@
 //! What it says lies in an array of numbers that JavaScript made for its thread, so that nothing is allocated.
 //! `take(limiter, key, cost)` is registered by hand: reading its arguments itself, it spares two thirds of what
 //! a generated wrapper costs.
-#![allow(unsafe_code, reason = "a function is registered by hand, and an array of JavaScript is written")]
+#![allow(
+    unsafe_code,
+    reason = "a function is registered by hand, and an array of JavaScript is written"
+)]
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::Arc;
 
@@ -40,8 +44,9 @@ struct Ready {
 
 thread_local! {
     static LIMITERS: RefCell<Vec<Ready>> = const { RefCell::new(Vec::new()) };
-    /// The array of this thread, which JavaScript keeps for as long as it calls.
-    static FIELDS_AT: RefCell<Option<Float64Array>> = const { RefCell::new(None) };
+    /// The array of this thread, which JavaScript keeps for as long as it calls. Never let go of: the thread may
+    /// outlive its JavaScript, and there would be nobody to give it back to.
+    static FIELDS_AT: RefCell<Option<ManuallyDrop<Float64Array>>> = const { RefCell::new(None) };
 }
 
 /// Makes a limit ready for this thread, and opens the engine if need be. Throws where limits have to be waited
@@ -78,7 +83,7 @@ fn prepare(handle: u32, name: &str, quota: &str) -> Result<u32> {
 pub fn fields(array: Float64Array) -> bool {
     let fits = array.len() >= FIELDS;
     if fits {
-        FIELDS_AT.set(Some(array));
+        FIELDS_AT.set(Some(ManuallyDrop::new(array)));
     }
     fits
 }
@@ -186,7 +191,11 @@ pub fn exports(exports: napi::bindgen_prelude::Object<'_>, env: Env) -> napi::Re
 
 /// A decision as it was, for its headers, its problem and its words: JSON.
 #[napi]
-#[allow(clippy::needless_pass_by_value, clippy::too_many_arguments, reason = "napi hands values over so")]
+#[allow(
+    clippy::needless_pass_by_value,
+    clippy::too_many_arguments,
+    reason = "napi hands values over so"
+)]
 pub fn decision(
     env: Env,
     name: String,

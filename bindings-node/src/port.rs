@@ -166,7 +166,9 @@ impl Port {
 
     /// The answer to [`ask`](Port::ask).
     pub(crate) fn replied(&self, id: u32, ok: bool, text: &str) {
-        let Some(answer) = locked(&self.asked).remove(&id) else { return };
+        let Some(answer) = locked(&self.asked).remove(&id) else {
+            return;
+        };
         let value = serde_json::from_str(text).unwrap_or(Value::Null);
         let outcome = if ok { Ok(value) } else { Err(Error::from_json(&value)) };
         // Whoever asked may have given up.

@@ -34,7 +34,10 @@ pub fn parse_credits(env: Env, text: String) -> napi::Result<BigInt> {
 pub fn format_credits(env: Env, micro: BigInt) -> napi::Result<String> {
     let (value, lossless) = micro.get_i64();
     let value = lossless.then_some(MicroCredits(value).to_string());
-    thrown(&env, value.ok_or_else(|| Error::invalid("amount.overflow", "the amount is larger than can be kept")))
+    thrown(
+        &env,
+        value.ok_or_else(|| Error::invalid("amount.overflow", "the amount is larger than can be kept")),
+    )
 }
 
 /// The security headers of a preset, JSON.
@@ -82,7 +85,9 @@ pub fn scopes_cover(given: Vec<String>, asked: Vec<String>) -> bool {
 #[allow(clippy::needless_pass_by_value, reason = "napi hands strings over by value")]
 pub fn verify_key_now(env: Env, handle: u32, text: String, scopes: Vec<String>) -> napi::Result<Option<String>> {
     let verified = || -> Result<Option<String>> {
-        let Some(scene) = engine::scene(handle)?.now() else { return Ok(None) };
+        let Some(scene) = engine::scene(handle)?.now() else {
+            return Ok(None);
+        };
         match scene?.keys().verify_now(&text, &scopes) {
             None => Ok(None),
             Some(outcome) => crate::error::text(&*outcome?).map(Some),

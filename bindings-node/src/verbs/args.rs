@@ -84,8 +84,9 @@ impl<'de> Deserialize<'de> for At {
             Value::Number(n) => n.as_i64().map(Millis),
             _ => None,
         };
-        read.map(At)
-            .ok_or_else(|| D::Error::custom("an instant is a Date, whole milliseconds since 1970, or a text like 2026-03-01T12:00:00Z"))
+        read.map(At).ok_or_else(|| {
+            D::Error::custom("an instant is a Date, whole milliseconds since 1970, or a text like 2026-03-01T12:00:00Z")
+        })
     }
 }
 
@@ -114,12 +115,18 @@ pub(crate) struct Until(pub(crate) Expiry);
 impl<'de> Deserialize<'de> for Until {
     fn deserialize<D: Deserializer<'de>>(d: D) -> std::result::Result<Self, D::Error> {
         let value = Value::deserialize(d)?;
-        if let Some(at) = value.as_i64().map(Millis).or_else(|| value.as_str().and_then(Millis::parse_rfc3339)) {
+        if let Some(at) = value
+            .as_i64()
+            .map(Millis)
+            .or_else(|| value.as_str().and_then(Millis::parse_rfc3339))
+        {
             return Ok(Until(Expiry::At(at)));
         }
         match value.as_str().map(parse_duration) {
             Some(Ok(span)) => Ok(Until(Expiry::In(span))),
-            _ => Err(D::Error::custom("an end is a Date, a text like 2026-03-01T12:00:00Z, or a span like 30d")),
+            _ => Err(D::Error::custom(
+                "an end is a Date, a text like 2026-03-01T12:00:00Z, or a span like 30d",
+            )),
         }
     }
 }

@@ -70,25 +70,77 @@ fn refund(amount: Option<Amount>, on_expired: OnExpired) -> RefundOptions {
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 enum Step {
-    Grant { account: String, amount: Amount, #[serde(default)] terms: Terms },
-    Spend { account: String, amount: Amount },
-    Hold { account: String, amount: Amount, expires: Option<Until> },
-    Capture { hold: HoldId, amount: Option<Amount>, #[serde(default = "yes")] last: bool, #[serde(default)] overage: Overage },
-    Release { hold: HoldId },
-    Extend { hold: HoldId, until: Until },
-    Refund { txn: TxnId, amount: Option<Amount>, #[serde(default)] on_expired: OnExpired },
-    Clawback { grant: GrantId, refunded: Money },
-    Transfer { from: String, to: String, amount: Amount },
-    Overdraft { account: String, limit: Amount },
-    Freeze { account: String, #[serde(default = "yes")] frozen: bool },
+    Grant {
+        account: String,
+        amount: Amount,
+        #[serde(default)]
+        terms: Terms,
+    },
+    Spend {
+        account: String,
+        amount: Amount,
+    },
+    Hold {
+        account: String,
+        amount: Amount,
+        expires: Option<Until>,
+    },
+    Capture {
+        hold: HoldId,
+        amount: Option<Amount>,
+        #[serde(default = "yes")]
+        last: bool,
+        #[serde(default)]
+        overage: Overage,
+    },
+    Release {
+        hold: HoldId,
+    },
+    Extend {
+        hold: HoldId,
+        until: Until,
+    },
+    Refund {
+        txn: TxnId,
+        amount: Option<Amount>,
+        #[serde(default)]
+        on_expired: OnExpired,
+    },
+    Clawback {
+        grant: GrantId,
+        refunded: Money,
+    },
+    Transfer {
+        from: String,
+        to: String,
+        amount: Amount,
+    },
+    Overdraft {
+        account: String,
+        limit: Amount,
+    },
+    Freeze {
+        account: String,
+        #[serde(default = "yes")]
+        frozen: bool,
+    },
 }
 
 fn link<'a>(all: Linked<'a>, step: Step) -> Linked<'a> {
     match step {
         Step::Grant { account, amount, terms } => all.grant(&account, amount.0, terms.options()),
         Step::Spend { account, amount } => all.spend(&account, amount.0),
-        Step::Hold { account, amount, expires } => all.hold(&account, amount.0, expires.map(|u| u.0)),
-        Step::Capture { hold, amount, last, overage } => all.capture(&hold, capture(amount, last, overage)),
+        Step::Hold {
+            account,
+            amount,
+            expires,
+        } => all.hold(&account, amount.0, expires.map(|u| u.0)),
+        Step::Capture {
+            hold,
+            amount,
+            last,
+            overage,
+        } => all.capture(&hold, capture(amount, last, overage)),
         Step::Release { hold } => all.release(&hold),
         Step::Extend { hold, until } => all.extend(&hold, until.0),
         Step::Refund { txn, amount, on_expired } => all.refund(&txn, refund(amount, on_expired)),

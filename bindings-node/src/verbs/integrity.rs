@@ -37,7 +37,8 @@ fn pack(named: Option<Value>) -> Result<Pack> {
 /// The signing key of a file; made if there is none.
 fn signer(path: &Path) -> Result<Signer> {
     let shown = || path.display().to_string();
-    let fault = |e: std::io::Error| Error::unavailable("evidence.no_key", format!("the signing key cannot be used: {e}")).at(shown());
+    let fault =
+        |e: std::io::Error| Error::unavailable("evidence.no_key", format!("the signing key cannot be used: {e}")).at(shown());
     let read = || Signer::from_pem(&std::fs::read_to_string(path).map_err(fault)?).map_err(|e| e.at(shown()));
     if path.exists() {
         return read();
@@ -92,16 +93,26 @@ fn keep(result: &RunResult, pack: &Pack, history: &History, signer: &Signer, wan
     }
 }
 
-async fn run(e: &Here, named: Option<Value>, select: &[String], evidence: Option<PathBuf>, key: &Path, wanted: &[String]) -> Result<Value> {
+async fn run(
+    e: &Here,
+    named: Option<Value>,
+    select: &[String],
+    evidence: Option<PathBuf>,
+    key: &Path,
+    wanted: &[String],
+) -> Result<Value> {
     // Files are read: not on the thread of JavaScript.
     tokio::task::yield_now().await;
     let mut pack = pack(named)?;
     let host = e.shared.checks.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    pack.checks.extend(host.into_iter().map(|check| Planned::new(check as Arc<dyn Check>)));
+    pack.checks
+        .extend(host.into_iter().map(|check| Planned::new(check as Arc<dyn Check>)));
     pack.select(select)?;
     if pack.checks.is_empty() {
-        return Err(Error::invalid("pack.no_checks", "there is no pack here and no check of the host's own")
-            .hint("name a pack, or define a check with lq.check(..)"));
+        return Err(
+            Error::invalid("pack.no_checks", "there is no pack here and no check of the host's own")
+                .hint("name a pack, or define a check with lq.check(..)"),
+        );
     }
     for format in wanted {
         if !formats::FORMATS.iter().any(|(name, _)| name == format) {

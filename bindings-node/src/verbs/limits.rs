@@ -65,7 +65,11 @@ fn one() -> u32 {
 
 impl Asked {
     fn ask(self) -> Result<Ask> {
-        let at = || self.at.map(|a| a.0).ok_or_else(|| Error::invalid("argument.missing", "`at` is missing").at("at"));
+        let at = || {
+            self.at
+                .map(|a| a.0)
+                .ok_or_else(|| Error::invalid("argument.missing", "`at` is missing").at("at"))
+        };
         let op = match self.op.as_deref() {
             None | Some("take") => Op::Take,
             Some("peek") => Op::Peek,

@@ -1,7 +1,5 @@
 //! Pipelines, runs, jobs, workers, schedules, connectors, and how the engine stands.
 
-use std::time::Duration;
-
 use levqor::connector::Manifest;
 use levqor::engine::{DirectCall, RunRequest, Submitted};
 use levqor::jobs::schedule::Schedule;
@@ -35,7 +33,11 @@ fn job(job: &Job) -> Value {
 }
 
 fn submitted(run: &Submitted) -> Value {
-    let headers = run.decision.as_ref().map(levqor::limits::Decision::headers).unwrap_or_default();
+    let headers = run
+        .decision
+        .as_ref()
+        .map(levqor::limits::Decision::headers)
+        .unwrap_or_default();
     json!({"id": run.id, "replayed": run.replayed, "held": run.held, "headers": headers})
 }
 
@@ -111,5 +113,4 @@ verbs! { e;
     engine.now() => e.now();
     engine.metrics() => e.meter().prometheus();
     engine.close() => e.shared.close().await?;
-    engine.nap(ms: u64) => tokio::time::sleep(Duration::from_millis(ms.min(60_000))).await;
 }
