@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-use super::{Engine, Inner};
+use super::handlers::Handlers;
+use super::{Engine, Handler, HandlerOptions, Inner};
 use crate::access::key::{self, KeyCache};
 use crate::access::webhook::Verifier;
 use crate::backend::Backend;
@@ -65,6 +66,7 @@ pub struct Builder {
     connectors: Vec<Arc<dyn Connector>>,
     layers: Vec<Arc<dyn Layer>>,
     connections: HashMap<String, Arc<Connection>>,
+    handlers: Vec<(String, HandlerOptions, Arc<dyn Handler>)>,
     webhooks: HashMap<String, Verifier>,
     tenant: Tenant,
     options: Options,
@@ -79,6 +81,7 @@ impl Builder {
             connectors: Vec::new(),
             layers: Vec::new(),
             connections: HashMap::new(),
+            handlers: Vec::new(),
             webhooks: HashMap::new(),
             tenant: Tenant::default(),
             options: Options::default(),
@@ -121,6 +124,13 @@ impl Builder {
         self
     }
 
+    /// Adds a handler: what does the jobs that are enqueued for this name.
+    #[must_use]
+    pub fn handler(mut self, name: &str, options: HandlerOptions, handler: impl Handler) -> Self {
+        self.handlers.push((name.to_owned(), options, Arc::new(handler)));
+        self
+    }
+
     /// Takes webhooks under a name; see [`Engine::webhooks`].
     #[must_use]
     pub fn webhook(mut self, name: &str, verifier: Verifier) -> Self {
@@ -159,7 +169,7 @@ impl Builder {
     /// Makes the engine. Nothing is started.
     ///
     /// # Errors
-    /// What [`Registry::add`] says of a connector's names, and `key.bad_prefix`.
+    /// What [`Registry::add`] says of a connector's names, the same of a handler's, and `key.bad_prefix`.
     pub fn build(self) -> Result<Engine> {
         key::check_prefix(&self.options.key_prefix)?;
         let offset = self.backend.store.info().clock_offset;
@@ -187,6 +197,10 @@ impl Builder {
             }
             registry.add(connector)?;
         }
+        let handlers = Handlers::default();
+        for (name, options, handler) in self.handlers {
+            handlers.add(&name, options, handler)?;
+        }
         let transport = self.layers.iter().fold(self.transport, |inner, layer| layer.transport(inner));
         let catalog = catalog.with_connections(self.connections.keys().cloned());
         let inner = Inner {
@@ -195,6 +209,7 @@ impl Builder {
             transport,
             registry,
             meter: shared.meter,
+            handlers,
             catalog,
             connections: self.connections,
             webhooks: self.webhooks,

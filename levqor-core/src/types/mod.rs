@@ -7,7 +7,7 @@ mod id;
 pub use amount::{MicroCredits, Money};
 pub use duration::parse_duration;
 pub(crate) use id::is_id_byte;
-pub use id::{GrantId, HoldId, JobId, KeyId, Tenant, TxnId, WorkerId, random_bytes, secure_random};
+pub use id::{BatchId, GrantId, HoldId, JobId, KeyId, Tenant, TxnId, WorkerId, random_bytes, secure_random};
 
 use serde::{Deserialize, Serialize};
 
