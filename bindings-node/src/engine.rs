@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ops::Deref;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use levqor::backend::Backend;
@@ -12,6 +13,7 @@ use levqor::types::Tenant;
 use tokio::sync::OnceCell;
 
 use crate::config::Config;
+use crate::handlers::HostHandler;
 use crate::host::{Functions, HostCheck, HostConnector};
 use crate::runtime::runtime;
 use crate::worker::Workers;
@@ -25,6 +27,9 @@ pub(crate) struct Shared {
     /// Functions of JavaScript, by what they are for.
     pub(crate) functions: Arc<Functions>,
     pub(crate) checks: Mutex<Vec<Arc<HostCheck>>>,
+    handlers: Mutex<Vec<Arc<HostHandler>>>,
+    /// Whether there are handlers that the engine does not know yet.
+    new_handlers: AtomicBool,
     pub(crate) workers: Workers,
 }
 
@@ -148,6 +153,8 @@ impl Handle {
             store: Mutex::default(),
             functions: Arc::default(),
             checks: Mutex::default(),
+            handlers: Mutex::default(),
+            new_handlers: AtomicBool::new(false),
             workers: Workers::default(),
         };
         Handle {
@@ -157,6 +164,7 @@ impl Handle {
     }
 
     fn scene(&self, core: Core) -> Result<Scene> {
+        self.shared.register(&core)?;
         let core = match &self.tenant {
             Some(tenant) => core.tenant(tenant.as_str())?,
             None => core,
@@ -195,6 +203,28 @@ impl Shared {
         builder.build()
     }
 
+    /// Makes a handler known, in the place of the one that had its name.
+    pub(crate) fn handler(&self, handler: HostHandler) {
+        let mut handlers = locked(&self.handlers);
+        handlers.retain(|h| h.name != handler.name);
+        handlers.push(Arc::new(handler));
+        // Under the lock: whoever takes the mark finds the handler.
+        self.new_handlers.store(true, Ordering::SeqCst);
+    }
+
+    /// Hands handlers on that the engine does not know yet.
+    fn register(&self, core: &Core) -> Result<()> {
+        if !self.new_handlers.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let handlers = locked(&self.handlers);
+        for handler in handlers.iter() {
+            core.register(&handler.name, handler.options.clone(), handler.clone())?;
+        }
+        self.new_handlers.store(false, Ordering::SeqCst);
+        Ok(())
+    }
+
     /// The store, which all shared engines of its address share.
     async fn backend(&self) -> Result<Backend> {
         let key = (self.config.url.clone(), self.config.redis.clone());
@@ -218,6 +248,7 @@ impl Shared {
     /// Lets go of the engine. What runs on it ends first; the next call opens it anew.
     pub(crate) async fn close(&self) -> Result<()> {
         let cell = std::mem::take(&mut *locked(&self.core));
+        self.new_handlers.store(true, Ordering::SeqCst);
         self.workers.stop_all().await;
         if let Some(core) = cell.get() {
             core.keys().flush().await?;

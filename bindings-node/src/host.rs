@@ -13,6 +13,7 @@ use levqor::integrity::{About, Check, CheckCx, Finding, Outcome};
 use serde_json::{Map, Value, json};
 
 use crate::engine;
+use crate::handlers::HostHandler;
 use crate::port::{self, Port};
 
 /// Functions of JavaScript, by what they are for: `connector:shop`, `check:invoices.issued`.
@@ -40,7 +41,8 @@ impl Functions {
     }
 }
 
-/// Makes a function of a port known to an engine. `about` is what there is to say of a check.
+/// Makes a function of a port known to an engine. `about` is what there is to say of a check, or how a handler's
+/// jobs are treated.
 pub(crate) fn bind(handle: u32, name: &str, port: u32, function: u32, about: &str) -> Result<()> {
     let shared = engine::shared(handle)?;
     if let Some(id) = name.strip_prefix("check:") {
@@ -50,6 +52,9 @@ pub(crate) fn bind(handle: u32, name: &str, port: u32, function: u32, about: &st
         checks.push(Arc::new(check));
     }
     shared.functions.put(name, &port::get(port)?, function);
+    if let Some(id) = name.strip_prefix("handler:") {
+        shared.handler(HostHandler::new(id, about, shared.functions.clone())?);
+    }
     Ok(())
 }
 

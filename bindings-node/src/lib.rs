@@ -7,6 +7,7 @@
 mod config;
 mod engine;
 mod error;
+mod handlers;
 mod host;
 mod hot;
 mod port;

@@ -1,12 +1,13 @@
+import { Tx } from './atomic';
 import { manifest, type CheckAbout, type Connector } from './connectors';
 import { refusal } from './errors';
 import { Limiter, type Decision } from './limits';
 import { bridge } from './native';
-import type { Key, WebhookEvent, WorkerReport } from './records';
+import type { Key, Schedule, WebhookEvent, WorkerReport } from './records';
 import { options } from './values';
 import {
   bytes, Connectors, Credits, Integrity, Jobs, Keys, Limits, pairs, Pipelines, Runs, Schedules, Standing, Webhooks, Workers,
-  type Body, type Call, type HeaderFields, type Waits, type WorkerOptions,
+  type Body, type Call, type Changes, type HeaderFields, type Waits, type WorkerOptions,
 } from './verbs';
 
 export * from './errors';
@@ -17,6 +18,18 @@ export type { Credits as Amount, Instant, Span, Until } from './values';
 export type {
   Asking, Body, Changes, Delivery, GrantTerms, HeaderFields, LinkedOperation, Paged, Waits, Who, WorkerOptions,
 } from './verbs';
+
+import {
+  bindWorkflow, schedule, settled, Workflow,
+  type CronOptions, type Settled, type Wf, type WorkflowOptions,
+} from './workflow';
+
+export { Tx } from './atomic';
+export {
+  Fatal, Place, Wf, Workflow,
+  type CronOptions, type Enqueued, type EnqueueOptions, type RetryPolicy, type Settled, type StandardSchema, type StepContext, type StepOptions,
+  type WorkflowOptions,
+} from './workflow';
 
 /** A webhook in the configuration: a secret, several, or all there is to say. */
 export type WebhookConfig =
@@ -98,6 +111,9 @@ export class Levqor {
   readonly #options: LevqorOptions;
   readonly #limiters = new Map<string, Limiter>();
   readonly #verifiers = new Map<string, number>();
+  readonly #workflows = new Map<string, Workflow<any, any>>();
+  readonly #schedules = new Map<string, Schedule>();
+  readonly #call: Call;
   #number: number | undefined;
   #held = false;
 
@@ -113,6 +129,7 @@ export class Levqor {
       }
       return bridge().call(handle, verb, args, signal);
     };
+    this.#call = call;
     this.credits = new Credits(call);
     this.runs = new Runs(call);
     this.jobs = new Jobs(call);
@@ -148,7 +165,56 @@ export class Levqor {
   }
 
   #handle(): number {
-    return (this.#number ??= this.#make());
+    if (this.#number === undefined) {
+      this.#number = this.#make();
+      for (const workflow of this.#workflows.values()) bindWorkflow(this.#number, workflow, this.#call);
+    }
+    return this.#number;
+  }
+
+  /**
+   * Work that workers do: `lq.workflow('onboard', async (wf, input) => ...)`. A workflow that is defined again
+   * takes the place of the one of its name. Nothing is opened.
+   */
+  workflow<Input = any, Output = unknown>(name: string, run: (wf: Wf, input: Input) => Output | Promise<Output>): Workflow<Input, Output>;
+  workflow<Input = any, Output = unknown>(
+    name: string,
+    how: WorkflowOptions<Input>,
+    run: (wf: Wf, input: Input) => Output | Promise<Output>,
+  ): Workflow<Input, Output>;
+  workflow<Input, Output>(
+    name: string,
+    a: WorkflowOptions<Input> | ((wf: Wf, input: Input) => Output | Promise<Output>),
+    b?: (wf: Wf, input: Input) => Output | Promise<Output>,
+  ): Workflow<Input, Output> {
+    const [how, run] = typeof a === 'function' ? [{}, a] : [a, b];
+    if (typeof run !== 'function') throw refusal('argument.invalid', `the workflow ${name} has no function`);
+    const made = new Workflow<Input, Output>(name, how, run, this.#call);
+    this.#workflows.set(name, made);
+    if (this.#number !== undefined) bindWorkflow(this.#number, made, this.#call);
+    return made;
+  }
+
+  /** Work at set times: fired once over all processes. The schedule is declared when the engine is started. */
+  cron<Output>(name: string, expression: string, o: CronOptions, run: (wf: Wf, input: any) => Output | Promise<Output>): Workflow<any, Output> {
+    this.#schedules.set(name, schedule(name, expression, o));
+    return this.workflow(name, run);
+  }
+
+  /**
+   * Carries out everything that `collect` asks for in one commit, or nothing. `collect` waits for nothing; what it
+   * gives back is given back with the answers in their places.
+   *
+   * ```ts
+   * const { job } = await lq.atomic({ idempotencyKey }, (tx) => ({ job: tx.enqueue(onboard, input, { account, hold: 5n }) }));
+   * ```
+   */
+  async atomic<T>(o: Changes, collect: (tx: Tx) => T): Promise<Settled<T>> {
+    const tx = new Tx();
+    const shape = collect(tx);
+    if (shape instanceof Promise) throw refusal('atomic.async', 'the function of a transaction waits for nothing: it only collects');
+    const done = await this.#call('atomic.commit', { operations: tx.operations, idempotency_key: o.idempotencyKey }, o.signal);
+    return settled(shape, done.answers) as Settled<T>;
   }
 
   /** One limit made ready for many keys: the fast way to ask. */
@@ -211,6 +277,7 @@ export class Levqor {
    */
   async start(o: StartOptions = {}): Promise<boolean> {
     const { workers, unref, ...rest } = o;
+    for (const declared of this.#schedules.values()) await this.schedules.put(declared);
     const began = await this.workers.start({ ...rest, ...(workers === undefined ? {} : { concurrency: workers }) });
     if (began && !unref && !this.#held) {
       this.#held = true;

@@ -3,6 +3,7 @@ import type {
   Balance, EngineInfo, IntegrityReport, Job, JobState, KeyView, LedgerAnswer, Money, NewKey, Run, Schedule, ScheduleView, StatementLine,
   Submitted, WebhookEvent, WorkerReport,
 } from './records';
+import { request, type Enqueued, type EnqueueOptions } from './workflow';
 import { credits, options, someCredits, type Credits as Amount, type Instant, type Span, type Until } from './values';
 
 /** Carries out a verb of an engine. */
@@ -147,9 +148,14 @@ export class Runs extends Room {
 
 /** Jobs: look at them, call them off, bring them back. */
 export class Jobs extends Room {
+  /** Puts a job for a handler of any language into its queue. */
+  enqueue = (handler: string, input: unknown, o: EnqueueOptions = {}): Promise<Enqueued> =>
+    this.call('jobs.enqueue', { job: request(handler, input, o) }, o.signal);
   get = <R = unknown>(id: string, o: Waits = {}): Promise<Job<R>> => this.call('jobs.get', { job_id: id }, o.signal);
+  /** Waits until a job has ended; a minute at most unless said otherwise. */
+  wait = <R = unknown>(id: string, o: { atMost?: Span } & Waits = {}): Promise<Run<R>> => this.call('jobs.wait', { job_id: id, ...options(o) }, o.signal);
   /** Jobs, newest first. */
-  list = (o: { state?: JobState; queue?: string; account?: string; handler?: string } & Paged = {}): Promise<Job[]> =>
+  list = (o: { state?: JobState; queue?: string; account?: string; handler?: string; batch?: string } & Paged = {}): Promise<Job[]> =>
     this.call('jobs.list', options(o), o.signal);
   /** The dead letters, newest first. */
   dead = (o: Paged = {}): Promise<Job[]> => this.call('jobs.dead', options(o), o.signal);
@@ -157,8 +163,24 @@ export class Jobs extends Room {
   counts = (o: Waits = {}): Promise<{ queue: string; state: JobState; count: number }[]> => this.call('jobs.counts', {}, o.signal);
   /** Calls a job off: at once if it waits, at its worker's next heartbeat if it runs. */
   cancel = (id: string, o: Waits = {}): Promise<Job> => this.call('jobs.cancel', { job_id: id }, o.signal);
+  /** Tells a job something that it waits for, or will wait for. */
+  signal = (id: string, name: string, payload: unknown = null, o: Waits = {}): Promise<Job> =>
+    this.call('jobs.signal', { job_id: id, name, payload }, o.signal);
   /** Puts a dead or cancelled job back to where it failed: done steps stay done. */
   redrive = (id: string, o: Waits = {}): Promise<Job> => this.call('jobs.redrive', { job_id: id }, o.signal);
+  /** Brings dead letters back: those of a queue, account or handler, or that failed with a code. */
+  redriveAll = (o: { queue?: string; account?: string; handler?: string; code?: string; atMost?: number } & Waits = {}): Promise<{ jobs: string[]; refused: [string, unknown][] }> =>
+    this.call('jobs.redrive_all', options(o), o.signal);
+  /** How a batch stands. */
+  batch = (id: string, o: Waits = {}): Promise<Record<string, unknown>> => this.call('jobs.batch', { id }, o.signal);
+  /** Takes nothing more from a queue, in all processes. */
+  pause = (queue: string, o: Waits = {}): Promise<null> => this.call('jobs.pause', { queue }, o.signal);
+  resume = (queue: string, o: Waits = {}): Promise<null> => this.call('jobs.resume', { queue }, o.signal);
+  /** Gives a queue limits over all workers of all processes. */
+  limit = (queue: string, limits: { running?: number; perKey?: number; rate?: string; ratePerKey?: string }, o: Waits = {}): Promise<null> =>
+    this.call('jobs.limit', { queue, limits: options(limits) }, o.signal);
+  /** The queues that were told something. */
+  queues = (o: Waits = {}): Promise<{ queue: string; paused: boolean; limits: Record<string, unknown> }[]> => this.call('jobs.queues', {}, o.signal);
 }
 
 /** Pipelines. */

@@ -13,7 +13,7 @@ type Key = Option<String>;
 
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Terms {
+pub(super) struct Terms {
     priority: i64,
     category: Category,
     effective_at: Option<At>,
@@ -39,7 +39,7 @@ impl Default for Terms {
 }
 
 impl Terms {
-    fn options(self) -> GrantOptions {
+    pub(super) fn options(self) -> GrantOptions {
         GrantOptions {
             priority: self.priority,
             category: self.category,

@@ -7,6 +7,7 @@ mod access;
 mod args;
 mod credits;
 mod integrity;
+mod jobs;
 mod limits;
 mod runs;
 
@@ -62,7 +63,7 @@ pub(crate) use verbs;
 
 /// Every verb.
 pub(crate) fn all() -> impl Iterator<Item = &'static Verb> {
-    let tables = [credits::TABLE, runs::TABLE, limits::TABLE, access::TABLE, integrity::TABLE];
+    let tables = [credits::TABLE, runs::TABLE, jobs::TABLE, limits::TABLE, access::TABLE, integrity::TABLE];
     tables.into_iter().flatten()
 }
 
