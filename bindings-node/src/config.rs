@@ -6,10 +6,10 @@ use levqor::access::key::check_prefix;
 use levqor::access::webhook::Verifier;
 use levqor::backend::Backend;
 use levqor::connector::{Connection, Manifest};
-use levqor::engine::Builder;
+use levqor::engine::{Builder, Engine};
 use levqor::error::{Error, ErrorKind, Result};
 use levqor::limits::{Policies, Quota};
-use levqor::types::Tenant;
+use levqor::types::{Millis, Tenant};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -39,6 +39,12 @@ pub(crate) struct Config {
     pub(crate) allow: Vec<String>,
     #[serde(default)]
     pub(crate) connectors: Vec<Manifest>,
+    /// Whether the vendors' connectors of this build are there.
+    #[serde(default = "yes")]
+    pub(crate) vendors: bool,
+    /// A clock that stands at this time until it is moved: for tests.
+    #[serde(default)]
+    pub(crate) clock: Option<Millis>,
     #[serde(default)]
     pub(crate) max_body: Option<usize>,
     #[serde(default)]
@@ -47,6 +53,10 @@ pub(crate) struct Config {
 
 fn default_tenant() -> String {
     Tenant::default().as_str().to_owned()
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Config {
@@ -83,7 +93,12 @@ impl Config {
     /// An engine to be, over a backend.
     pub(crate) fn builder(&self, backend: Backend) -> Result<Builder> {
         let allow: Vec<&str> = self.allow.iter().map(String::as_str).collect();
-        let mut builder = levqor::builder(backend, &allow)?.tenant(Tenant::new(&self.tenant)?);
+        let builder = if self.vendors {
+            levqor::builder(backend, &allow)?
+        } else {
+            Engine::builder(backend)
+        };
+        let mut builder = builder.tenant(Tenant::new(&self.tenant)?);
         if let Some(limits) = &self.limits {
             builder = builder.limits(limits.parse()?);
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use levqor::backend::Backend;
+use levqor::clock::ManualClock;
 use levqor::connector::Connector;
 use levqor::engine::Engine as Core;
 use levqor::error::{Error, ErrorKind, Result};
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     /// Whether there are handlers that the engine does not know yet.
     new_handlers: AtomicBool,
     pub(crate) workers: Workers,
+    /// The time, if it is moved by hand.
+    pub(crate) clock: Option<Arc<ManualClock>>,
 }
 
 /// An engine for one tenant: what a handle stands for.
@@ -147,7 +150,9 @@ impl Opening {
 
 impl Handle {
     fn new(config: Config) -> Self {
+        let clock = config.clock.map(|at| Arc::new(ManualClock::at(at)));
         let shared = Shared {
+            clock,
             config,
             core: Mutex::default(),
             store: Mutex::default(),
@@ -200,7 +205,10 @@ impl Shared {
                 let connector = HostConnector::new(manifest.clone(), self.functions.clone());
                 builder.connector(Arc::new(connector) as Arc<dyn Connector>)
             });
-        builder.build()
+        match &self.clock {
+            Some(clock) => builder.clock(clock.clone()).build(),
+            None => builder.build(),
+        }
     }
 
     /// Makes a handler known, in the place of the one that had its name.

@@ -40,6 +40,8 @@ struct Ready {
     one: Arc<dyn OneLimit>,
     /// The engine's clock minus the machine's.
     offset: Millis,
+    /// The engine, if its time is moved by hand.
+    manual: Option<levqor::engine::Engine>,
 }
 
 thread_local! {
@@ -71,8 +73,9 @@ fn prepare(handle: u32, name: &str, quota: &str) -> Result<u32> {
         .hint("use `await lq.limit(..)`, or keep limits in memory: add ?limits=shm or ?limits=memory to the url")
     })?;
     let offset = scene.now() - SystemClock::machine();
+    let manual = scene.shared.clock.is_some().then(|| (*scene).clone());
     LIMITERS.with_borrow_mut(|all| {
-        all.push(Ready { one, offset });
+        all.push(Ready { one, offset, manual });
         u32::try_from(all.len() - 1).map_err(|_| Error::internal("too many limiters"))
     })
 }
@@ -139,7 +142,10 @@ fn decide(limiter: u32, key: &[u8], cost: u32) -> u32 {
         let Some(ready) = usize::try_from(limiter).ok().and_then(|n| all.get(n)) else {
             return NO_LIMITER;
         };
-        let now = SystemClock::machine() + ready.offset;
+        let now = match &ready.manual {
+            None => SystemClock::machine() + ready.offset,
+            Some(engine) => engine.now(),
+        };
         let verdict = ready.one.take(key, cost, now);
         write(&verdict, now);
         if verdict.admitted { ADMITTED } else { REFUSED }

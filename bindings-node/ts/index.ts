@@ -59,6 +59,10 @@ export interface LevqorOptions {
   allow?: readonly string[];
   /** Connectors that are written in TypeScript. */
   connectors?: readonly Connector[];
+  /** Whether the vendors' connectors are there; they are unless told otherwise. */
+  vendors?: boolean;
+  /** A clock that stands at this time (milliseconds since 1970) until it is moved: for tests. */
+  clock?: number;
   /** The largest pipeline or request text, in bytes. */
   maxBody?: number;
   /** The largest input of a run, in bytes. */

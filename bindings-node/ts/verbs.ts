@@ -64,7 +64,7 @@ export class Credits extends Room {
   extend = (hold: string, until: Until, o: Changes = {}): Promise<LedgerAnswer> =>
     this.call('credits.extend', { hold, until, ...options(o) }, o.signal);
   /** Gives back what a spend or a capture took. */
-  refund = (txn: string, o: { amount?: Amount; onExpired?: unknown } & Changes = {}): Promise<LedgerAnswer> =>
+  refund = (txn: string, o: { amount?: Amount; onExpired?: 'expire' | { regrant: number } } & Changes = {}): Promise<LedgerAnswer> =>
     this.call('credits.refund', { txn, ...options(o), amount: someCredits(o.amount) }, o.signal);
   /** Takes back what a grant gave, because money was paid back. */
   clawback = (grant: string, refunded: Money, o: Changes = {}): Promise<LedgerAnswer> =>
@@ -98,6 +98,15 @@ export class Credits extends Room {
   totals = (o: Waits = {}): Promise<Record<string, string>> => this.call('credits.totals', {}, o.signal);
   /** Folds in what has begun or run out. Never needed for a right answer. */
   sweep = (o: Waits = {}): Promise<number> => this.call('credits.sweep', {}, o.signal);
+  /** Splits a whole number by weights: the parts sum to it, and differ by at most 1 from their exact shares. */
+  split = (whole: number, weights: number[], o: Waits = {}): Promise<number[]> => this.call('credits.split', { whole, weights }, o.signal);
+  /** What an account begins its next period with. */
+  rollover = (ending: Amount, overage: Amount, granted: Amount, o: { least: Amount; most: Amount } & Waits): Promise<string> =>
+    this.call(
+      'credits.rollover',
+      { ending: credits(ending), overage: credits(overage), granted: credits(granted), least: credits(o.least), most: credits(o.most) },
+      o.signal,
+    );
   /** Proves the whole ledger. */
   audit = (o: Waits = {}): Promise<{ sum: number; violations: unknown[]; entries: number; [more: string]: unknown }> =>
     this.call('credits.audit', {}, o.signal);
@@ -111,7 +120,7 @@ export type LinkedOperation =
   | { op: 'capture'; hold: string; amount?: Amount; last?: boolean; overage?: 'reject' | 'allow' }
   | { op: 'release'; hold: string }
   | { op: 'extend'; hold: string; until: Until }
-  | { op: 'refund'; txn: string; amount?: Amount; onExpired?: unknown }
+  | { op: 'refund'; txn: string; amount?: Amount; onExpired?: 'expire' | { regrant: number } }
   | { op: 'clawback'; grant: string; refunded: Money }
   | { op: 'transfer'; from: string; to: string; amount: Amount }
   | { op: 'overdraft'; account: string; limit: Amount }
@@ -185,7 +194,7 @@ export class Jobs extends Room {
 
 /** Pipelines. */
 export class Pipelines extends Room {
-  /** Checks a pipeline; the error holds every fault. */
+  /** Checks a pipeline, or the JSON text of one; the error holds every fault. */
   check = (pipeline: unknown, o: Waits = {}): Promise<{ name: string; digest: string }> => this.call('pipelines.check', { pipeline }, o.signal);
   /** Keeps a pipeline under its name. */
   register = (pipeline: unknown, o: Waits = {}): Promise<{ name: string; digest: string }> =>
@@ -409,6 +418,11 @@ export class Standing extends Room {
   open = (): Promise<EngineInfo> => this.call('engine.open', {});
   info = (): Promise<EngineInfo> => this.call('engine.info', {});
   now = (): Promise<number> => this.call('engine.now', {});
+  /** Moves the clock of an engine that was opened with `clock`: for tests. */
+  setTime = (at: Instant): Promise<null> => this.call('engine.set_time', { at });
+  /** For Prometheus. */
   metrics = (): Promise<string> => this.call('engine.metrics', {});
+  /** What actions of connectors were called for in this process. */
+  stats = (): Promise<Record<string, any>[]> => this.call('engine.stats', {});
   close = (): Promise<null> => this.call('engine.close', {});
 }

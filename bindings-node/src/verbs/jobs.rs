@@ -97,16 +97,59 @@ fn requests(e: &Engine, all: Vec<Request>) -> Vec<JobRequest> {
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
 enum Step {
-    Grant { account: String, amount: Amount, #[serde(default)] terms: Terms },
-    Spend { account: String, amount: Amount },
-    Hold { account: String, amount: Amount, expires: Option<Until> },
-    Capture { hold: HoldId, amount: Option<Amount>, last: Option<bool>, #[serde(default)] overage: Overage },
-    Release { hold: HoldId },
-    Refund { txn: TxnId, amount: Option<Amount>, #[serde(default)] on_expired: OnExpired },
-    Transfer { from: String, to: String, amount: Amount },
-    Enqueue { job: Box<Request> },
-    Usage { source: String, id: String, meter: String, account: String, value: i64, at: Option<At> },
-    Record { kind: String, name: String, body: Value, version: Option<i64> },
+    Grant {
+        account: String,
+        amount: Amount,
+        #[serde(default)]
+        terms: Terms,
+    },
+    Spend {
+        account: String,
+        amount: Amount,
+    },
+    Hold {
+        account: String,
+        amount: Amount,
+        expires: Option<Until>,
+    },
+    Capture {
+        hold: HoldId,
+        amount: Option<Amount>,
+        last: Option<bool>,
+        #[serde(default)]
+        overage: Overage,
+    },
+    Release {
+        hold: HoldId,
+    },
+    Refund {
+        txn: TxnId,
+        amount: Option<Amount>,
+        #[serde(default)]
+        on_expired: OnExpired,
+    },
+    Transfer {
+        from: String,
+        to: String,
+        amount: Amount,
+    },
+    Enqueue {
+        job: Box<Request>,
+    },
+    Usage {
+        source: String,
+        id: String,
+        meter: String,
+        account: String,
+        value: i64,
+        at: Option<At>,
+    },
+    Record {
+        kind: String,
+        name: String,
+        body: Value,
+        version: Option<i64>,
+    },
 }
 
 async fn atomic(e: &Engine, steps: Vec<Step>, idempotency: Text) -> Result<Value> {
@@ -118,19 +161,58 @@ async fn atomic(e: &Engine, steps: Vec<Step>, idempotency: Text) -> Result<Value
         let place = match step {
             Step::Grant { account, amount, terms } => tx.grant(&account, amount.0, terms.options()),
             Step::Spend { account, amount } => tx.spend(&account, amount.0),
-            Step::Hold { account, amount, expires } => tx.hold(&account, amount.0, expires.map(|u| u.0)).0,
-            Step::Capture { hold, amount, last, overage } => {
+            Step::Hold {
+                account,
+                amount,
+                expires,
+            } => tx.hold(&account, amount.0, expires.map(|u| u.0)).0,
+            Step::Capture {
+                hold,
+                amount,
+                last,
+                overage,
+            } => {
                 let amount = amount.map(|a| a.0);
-                tx.capture(&hold, CaptureOptions { amount, last: last.unwrap_or(true), overage })
+                tx.capture(
+                    &hold,
+                    CaptureOptions {
+                        amount,
+                        last: last.unwrap_or(true),
+                        overage,
+                    },
+                )
             }
             Step::Release { hold } => tx.release(&hold),
-            Step::Refund { txn, amount, on_expired } => tx.refund(&txn, RefundOptions { amount: amount.map(|a| a.0), on_expired }),
+            Step::Refund { txn, amount, on_expired } => tx.refund(
+                &txn,
+                RefundOptions {
+                    amount: amount.map(|a| a.0),
+                    on_expired,
+                },
+            ),
             Step::Transfer { from, to, amount } => tx.transfer(&from, &to, amount.0),
             Step::Enqueue { job } => tx.enqueue(job.request(e.now()))?,
-            Step::Usage { source, id, meter, account, value, at } => tx.usage(NewUsage {
-                source: source.into(), id: id.into(), meter: meter.into(), owner: account.into(), value, at: at.map_or(e.now(), |a| a.0),
+            Step::Usage {
+                source,
+                id,
+                meter,
+                account,
+                value,
+                at,
+            } => tx.usage(NewUsage {
+                source: source.into(),
+                id: id.into(),
+                meter: meter.into(),
+                owner: account.into(),
+                value,
+                at: at.map_or(e.now(), |a| a.0),
             }),
-            Step::Record { kind, name, body, version } => {
+            Step::Record {
+                kind,
+                name,
+                body,
+                version,
+            } => {
                 let expect = match version {
                     None => Expect::Any,
                     Some(0) => Expect::Absent,

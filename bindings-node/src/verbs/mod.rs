@@ -63,7 +63,14 @@ pub(crate) use verbs;
 
 /// Every verb.
 pub(crate) fn all() -> impl Iterator<Item = &'static Verb> {
-    let tables = [credits::TABLE, runs::TABLE, jobs::TABLE, limits::TABLE, access::TABLE, integrity::TABLE];
+    let tables = [
+        credits::TABLE,
+        runs::TABLE,
+        jobs::TABLE,
+        limits::TABLE,
+        access::TABLE,
+        integrity::TABLE,
+    ];
     tables.into_iter().flatten()
 }
 

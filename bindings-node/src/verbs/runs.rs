@@ -2,8 +2,9 @@
 
 use levqor::connector::Manifest;
 use levqor::engine::{DirectCall, RunRequest, Submitted};
-use levqor::jobs::schedule::Schedule;
+use levqor::error::Error;
 use levqor::jobs::JobState;
+use levqor::jobs::schedule::Schedule;
 use levqor::store::Page;
 use levqor::types::{JobId, Millis};
 use serde_json::{Value, json};
@@ -40,6 +41,18 @@ fn info(e: &Here) -> Value {
     })
 }
 
+/// What actions took: upper ends of the buckets in microseconds, with how many calls lay in each.
+fn stats(e: &Here) -> Vec<Value> {
+    let stats = e.meter().snapshot();
+    let one = stats.iter().map(|s| {
+        json!({
+            "connector": s.connector, "action": s.action, "outcomes": s.outcomes, "attempts": s.attempts, "micros": s.micros,
+            "latency": s.latency,
+        })
+    });
+    one.collect()
+}
+
 verbs! { e;
     runs.submit(account: String, pipeline: Value, input: Value = json!({}), idempotency_key: Text, hold: Option<Amount>,
         queue: String = "default", priority: i64 = 100i64, run_at: Option<At>, max_attempts: i64 = 1i64) => {
@@ -56,7 +69,13 @@ verbs! { e;
     runs.list(account: Text, state: Option<JobState>, after: Text, limit: usize = 50usize)
         => e.pipelines().list(account.as_deref(), state, &page(after, limit)).await?;
 
-    pipelines.check(pipeline: Value) => { let c = e.pipelines().check(&pipeline)?; json!({"name": c.pipeline.name, "digest": c.digest}) };
+    pipelines.check(pipeline: Value) => {
+        let checked = match &pipeline {
+            Value::String(text) => e.pipelines().check_text(text.as_bytes())?,
+            document => e.pipelines().check(document)?,
+        };
+        json!({"name": checked.pipeline.name, "digest": checked.digest})
+    };
     pipelines.register(pipeline: Value) => { let c = e.pipelines().register(&pipeline).await?; json!({"name": c.pipeline.name, "digest": c.digest}) };
 
     worker.start(name: String = "main", options: worker::Options = worker::Options::default())
@@ -88,6 +107,11 @@ verbs! { e;
     engine.open() => info(&e);
     engine.info() => info(&e);
     engine.now() => e.now();
+    engine.set_time(at: At) => match &e.shared.clock {
+        Some(clock) => clock.set(at.0),
+        None => return Err(Error::invalid("clock.not_manual", "the engine's time is the machine's").hint("open it with `clock`")),
+    };
     engine.metrics() => e.meter().prometheus();
+    engine.stats() => stats(&e);
     engine.close() => e.shared.close().await?;
 }
