@@ -13,6 +13,7 @@ mod limits;
 mod out;
 mod pipeline;
 mod progress;
+mod queues;
 mod receipt;
 mod run;
 mod schedules;
@@ -66,6 +67,8 @@ enum Command {
     Status(run::StatusArgs),
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    #[command(subcommand)]
+    Queues(queues::QueuesCommand),
     #[command(subcommand)]
     Schedules(schedules::SchedulesCommand),
     #[command(subcommand)]
@@ -139,6 +142,7 @@ async fn perform(out: &Out, cli: Cli) -> Result<Exit> {
         Command::Worker(args) => worker::worker(out, global, args).await,
         Command::Status(args) => run::status(out, global, args).await,
         Command::Jobs(command) => jobs::jobs(out, global, command).await,
+        Command::Queues(command) => queues::queues(out, global, command).await,
         Command::Schedules(command) => schedules::schedules(out, global, command).await,
         Command::Credits(command) => credits::credits(out, global, command).await,
         Command::Keys(command) => keys::keys(out, global, command).await,
