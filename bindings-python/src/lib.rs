@@ -1,28 +1,47 @@
-//! Levqor for Python: a thin module over the Rust facade, without logic of its own.
+//! Levqor for Python: the compiled half of the package `levqor`.
+//!
+//! Everything here is border: values go over it as plain data, waiting lets other Python threads go on, and what
+//! a fork would break is made anew. What the engine does lies below, in the facade.
 
-use levqor::error::{Error, ErrorKind};
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
-use pyo3::prelude::*;
-
-/// The Python exception for an error, with its stable code as the attribute `code`.
-fn raise(py: Python<'_>, error: &Error) -> PyErr {
-    let raised = match error.kind() {
-        ErrorKind::Invalid => PyValueError::new_err(error.to_string()),
-        _ => PyRuntimeError::new_err(error.to_string()),
-    };
-    match raised.value(py).setattr("code", error.code()) {
-        Ok(()) => raised,
-        Err(other) => other,
-    }
-}
+mod bridge;
+mod clock;
+mod convert;
+mod decision;
+mod engine;
+mod error;
+mod fork;
+mod host;
+mod inherited;
+mod limiter;
+mod logs;
+mod permit;
+mod runtime;
+mod verbs;
+mod worker;
 
 /// The compiled half of the package `levqor`.
-#[pymodule]
+#[pyo3::pymodule]
 mod _native {
-    use levqor::types::MicroCredits;
-    use pyo3::{PyResult, Python, pyfunction};
+    #[pymodule_export]
+    use crate::clock::ManualClock;
+    #[pymodule_export]
+    use crate::decision::Decision;
+    #[pymodule_export]
+    use crate::engine::{Engine, before_fork, generation};
+    #[pymodule_export]
+    use crate::error::error_kinds;
+    #[pymodule_export]
+    use crate::limiter::Limiter;
+    #[pymodule_export]
+    use crate::permit::Permit;
+    #[pymodule_export]
+    use crate::verbs::{verb, verbs_list};
+    #[pymodule_export]
+    use crate::worker::{Events, Worker};
 
-    use super::raise;
+    use std::time::Duration;
+
+    use pyo3::prelude::*;
 
     /// The version of the engine.
     #[pyfunction]
@@ -30,10 +49,22 @@ mod _native {
         env!("CARGO_PKG_VERSION")
     }
 
-    /// Reads credits written as a decimal string; returns micro-credits, millionths of a credit.
+    /// Waits until log lines have reached `logging`, at most so many seconds.
     #[pyfunction]
-    fn parse_credits(py: Python<'_>, text: &str) -> PyResult<i64> {
-        let credits: MicroCredits = text.parse().map_err(|e| raise(py, &e))?;
-        Ok(credits.0)
+    fn flush_logs(py: Python<'_>, seconds: f64) {
+        crate::bridge::flush(py, Duration::try_from_secs_f64(seconds).unwrap_or_default());
+    }
+
+    /// Asks `logging` anew which levels are heard.
+    #[pyfunction]
+    fn refresh_logs(py: Python<'_>) {
+        crate::logs::refresh(py);
+    }
+
+    #[pymodule_init]
+    fn init(_module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::fork::watch();
+        crate::logs::listen();
+        Ok(())
     }
 }
