@@ -1,7 +1,7 @@
 //! How answers come back to asyncio, and log lines to `logging`: one thread per process, which takes
 //! everything that has gathered while it was away and hands it over at once.
 
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ enum Item {
 struct Completer {
     queue: Mutex<Vec<Item>>,
     ready: Condvar,
+    /// Items that were taken in, and that were handed over.
+    taken: AtomicU64,
+    given: AtomicU64,
 }
 
 static COMPLETER: AtomicPtr<Born<Completer>> = AtomicPtr::new(std::ptr::null_mut());
@@ -64,6 +67,7 @@ fn push(item: Item) {
     let completer = completer();
     let mut queue = completer.queue.lock().unwrap_or_else(PoisonError::into_inner);
     queue.push(item);
+    completer.taken.fetch_add(1, Ordering::Relaxed);
     if queue.len() == 1 {
         completer.ready.notify_one();
     }
@@ -84,6 +88,7 @@ impl Completer {
                 }
                 std::mem::take(&mut *queue)
             };
+            let count = items.len() as u64;
             let mut kept = Some(items);
             let alive = Python::try_attach(|py| {
                 for_all(py, kept.take().unwrap_or_default());
@@ -93,6 +98,7 @@ impl Completer {
                 std::mem::forget(kept);
                 return;
             }
+            self.given.fetch_add(count, Ordering::Release);
         }
     }
 }
@@ -224,13 +230,11 @@ where
 /// Waits until log lines that were written have reached `logging`, at most so long.
 pub(crate) fn flush(py: Python<'_>, at_most: Duration) {
     let end = std::time::Instant::now() + at_most;
+    let completer = completer();
+    let all = completer.taken.load(Ordering::Relaxed);
     py.detach(|| {
-        while std::time::Instant::now() < end {
-            let empty = completer().queue.lock().unwrap_or_else(PoisonError::into_inner).is_empty();
-            if empty {
-                return;
-            }
-            std::thread::yield_now();
+        while completer.given.load(Ordering::Acquire) < all && std::time::Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
         }
     });
 }

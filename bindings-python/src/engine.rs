@@ -45,6 +45,8 @@ struct Config {
     submit_limits: BTreeMap<String, String>,
     connections: BTreeMap<String, Value>,
     allow: Vec<String>,
+    /// Whether the vendors' connectors of this build are there.
+    vendors: bool,
     #[serde(default)]
     max_body: Option<usize>,
     #[serde(default)]
@@ -158,7 +160,8 @@ impl Shared {
     fn build(&self, backend: Backend) -> Result<Core> {
         let config = &self.config;
         let allow: Vec<&str> = config.allow.iter().map(String::as_str).collect();
-        let mut builder = levqor::builder(backend, &allow)?.tenant(Tenant::new(&config.tenant)?);
+        let builder = if config.vendors { levqor::builder(backend, &allow)? } else { Core::builder(backend) };
+        let mut builder = builder.tenant(Tenant::new(&config.tenant)?);
         if let Some(text) = &config.limits {
             builder = builder.limits(text.parse::<Policies>()?);
         }

@@ -42,8 +42,9 @@ class Ask(_Ask, total=False):
     """One limit asked for one key."""
 
     cost: int
-    op: Literal["take", "peek", "reward", "penalty", "reset", "block", "unblock", "queue"]
+    op: Literal["take", "peek", "reward", "penalty", "reset", "block", "unblock", "queue", "release", "renew"]
     span: Span
+    taken: float
 
 
 class Outcome(TypedDict):

@@ -116,6 +116,16 @@ class Credits(Room):
         raise NotImplementedError
 
     @verb
+    def split(self, whole: int, weights: Sequence[int]) -> list[int]:
+        """Parts of a whole by weights, to the last unit."""
+        raise NotImplementedError
+
+    @verb
+    def rollover(self, ending: Amount, overage: Amount, granted: Amount, *, least: Amount, most: Amount) -> Decimal:
+        """What an account begins the next period with."""
+        raise NotImplementedError
+
+    @verb
     def sweep(self) -> int:
         """Folds in what has begun or run out; says on how many accounts something had."""
         raise NotImplementedError
@@ -143,5 +153,7 @@ class Credits(Room):
     agrants = twin(grants)
     afind_hold = twin(find_hold)
     atotals = twin(totals)
+    asplit = twin(split)
+    arollover = twin(rollover)
     asweep = twin(sweep)
     aaudit = twin(audit)

@@ -91,6 +91,7 @@ class Levqor(Engine):
         connections: Mapping[str, Mapping[str, Any]] | None = None,
         connectors: Sequence[Connector] = (),
         allow: Sequence[str] = (),
+        vendors: bool = True,
         clock: _native.ManualClock | None = None,
         max_body: int | None = None,
         max_payload: int | None = None,
@@ -105,6 +106,7 @@ class Levqor(Engine):
             "submit_limits": dict(submit_limits or {}),
             "connections": {name: dict(values) for name, values in (connections or {}).items()},
             "allow": list(allow),
+            "vendors": vendors,
             "max_body": max_body,
             "max_payload": max_payload,
         }

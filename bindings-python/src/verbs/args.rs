@@ -94,6 +94,12 @@ pub(crate) fn read<T: DeserializeOwned>(value: Value, name: &str, kind: &str) ->
         let e = Error::invalid("amount.float", "an amount of credits is never a float");
         return Err(e.at(name).hint("give an int, a str like \"2.5\" or a Decimal"));
     }
+    if kind.contains("Amount")
+        && let Some(text) = value.as_str()
+    {
+        // Its own errors are better than those of a reader of data.
+        text.parse::<MicroCredits>().map_err(|e| place(e, name))?;
+    }
     serde_json::from_value(value).map_err(|e| place(Error::invalid("argument.invalid", e.to_string()), name))
 }
 

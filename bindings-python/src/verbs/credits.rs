@@ -1,6 +1,6 @@
 //! Credits.
 
-use levqor::credits::{Category, OnExpired, Overage};
+use levqor::credits::{Category, OnExpired, Overage, Rollover, split};
 use levqor::engine::{CaptureOptions, GrantOptions, Linked, RefundOptions};
 use levqor::error::{Error, Result};
 use levqor::store::AsOf;
@@ -205,5 +205,8 @@ verbs! { TABLE: e;
     credits.find_hold(hold: HoldId) => e.credits().find_hold(&hold).await?;
     credits.totals() => e.credits().totals().await?;
     credits.sweep() => e.credits().sweep().await?;
+    credits.split(whole: i64, weights: Vec<u32>) => split(whole, &weights)?;
+    credits.rollover(ending: Amount, overage: Amount, granted: Amount; least: Amount, most: Amount)
+        => Rollover { min: least.0, max: most.0 }.next(ending.0, overage.0, granted.0)?;
     credits.audit() => e.credits().audit().await?;
 }

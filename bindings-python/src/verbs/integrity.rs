@@ -19,14 +19,18 @@ use crate::verbs::verbs;
 /// Where a pack is looked for if none is named.
 const PACKS: &[&str] = &["integrity.toml", "integrity.yaml", "integrity.yml", "integrity.json"];
 
-/// The pack of a path or of plain data; without any, that of the working folder, or an empty one.
+/// The pack of a path or of plain data; without any, that of the working folder, or one without checks of its own.
 fn pack(named: Option<Value>) -> Result<Pack> {
     match named {
         Some(Value::String(path)) => Pack::load(Path::new(&path)),
         Some(document) => Pack::parse(&document.to_string(), Format::Json),
         None => match PACKS.iter().map(Path::new).find(|p| p.is_file()) {
             Some(path) => Pack::load(path),
-            None => Pack::parse("{\"version\": 1, \"name\": \"host\"}", Format::Json),
+            None => {
+                let mut pack = Pack::parse("{\"version\": 1, \"name\": \"host\"}", Format::Json)?;
+                pack.checks.clear();
+                Ok(pack)
+            }
         },
     }
 }
@@ -111,6 +115,10 @@ async fn run(
     pack.checks
         .extend(host.into_iter().map(|check| Planned::new(check as Arc<dyn Check>)));
     pack.select(select)?;
+    if pack.checks.is_empty() {
+        return Err(Error::invalid("pack.no_checks", "there is no pack here and no check of the host's own")
+            .hint("name a pack, or make a function a check with @lq.check(..)"));
+    }
     for format in wanted {
         if !formats::FORMATS.iter().any(|(name, _)| name == format) {
             return Err(Error::invalid("integrity.unknown_format", format!("there is no format `{format}`")).at("formats"));

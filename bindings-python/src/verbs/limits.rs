@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use levqor::engine::Engine;
 use levqor::error::{Error, Result};
 use levqor::limits::{Ask, Op, Policy, Quota, Subject};
+use levqor::types::Millis;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -51,6 +52,9 @@ struct Asked {
     op: Option<String>,
     #[serde(default)]
     span: Option<Span>,
+    /// When the place was taken, in seconds since 1970: `at` of the decision.
+    #[serde(default)]
+    taken: Option<f64>,
 }
 
 fn one() -> u32 {
@@ -58,6 +62,15 @@ fn one() -> u32 {
 }
 
 impl Asked {
+    fn taken(&self) -> Result<Millis> {
+        let ms = self.taken.map(|s| (s * 1_000.0).round());
+        // 2^53: every whole number up to there is exact.
+        let ms = ms.filter(|ms| (0.0..=9_007_199_254_740_992.0).contains(ms));
+        #[allow(clippy::cast_possible_truncation, reason = "it is whole and within the range")]
+        let taken = ms.map(|ms| Millis(ms as i64));
+        taken.ok_or_else(|| Error::invalid("argument.invalid", "when the place was taken is needed").at("taken"))
+    }
+
     fn ask(self, engine: &Engine) -> Result<Ask> {
         let span = || {
             self.span
@@ -71,8 +84,10 @@ impl Asked {
             "charge" | "penalty" => Op::Penalty,
             "reset" => Op::Reset,
             "block" => Op::Block(engine.now() + span()?),
-            "unblock" => Op::Block(levqor::types::Millis::ZERO),
+            "unblock" => Op::Block(Millis::ZERO),
             "queue" => Op::Queue(span()?),
+            "release" => Op::Release(self.taken()?),
+            "renew" => Op::Renew(self.taken()?),
             other => return Err(Error::invalid("argument.invalid", format!("`{other}` cannot be asked of a limit")).at("op")),
         };
         Ok(Ask::new(self.name, self.key.0, self.quota.parse::<Quota>()?)
