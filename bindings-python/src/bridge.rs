@@ -1,8 +1,9 @@
 //! How answers come back to asyncio, and log lines to `logging`: one thread per process, which takes
 //! everything that has gathered while it was away and hands it over at once.
 
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use levqor::error::Result;
@@ -12,7 +13,7 @@ use pyo3::sync::PyOnceLock;
 use tokio::task::AbortHandle;
 
 use crate::error::raise;
-use crate::fork::Born;
+use crate::fork::PerProcess;
 use crate::logs::{self, Line};
 use crate::verbs::Answer;
 
@@ -38,28 +39,20 @@ struct Completer {
     given: AtomicU64,
 }
 
-static COMPLETER: AtomicPtr<Born<Completer>> = AtomicPtr::new(std::ptr::null_mut());
+static COMPLETER: PerProcess<Arc<Completer>> = PerProcess::new();
 
 /// The completer of this process; made with its thread when it is first needed.
-#[allow(unsafe_code)]
 fn completer() -> &'static Completer {
-    loop {
-        let known = COMPLETER.load(Ordering::Acquire);
-        // SAFETY: what is stored there is leaked and never freed.
-        if let Some(completer) = unsafe { known.as_ref() }.and_then(Born::get) {
-            return completer;
-        }
-        let made = Box::into_raw(Box::new(Born::new(Completer::default())));
-        match COMPLETER.compare_exchange(known, made, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => {
-                // A system without threads has no runtime either, and nothing comes to be completed.
-                let _ = std::thread::Builder::new()
-                    .name("levqor-py".into())
-                    .spawn(|| completer().work());
-            }
-            // SAFETY: it was made above and nobody else has seen it.
-            Err(_) => drop(unsafe { Box::from_raw(made) }),
-        }
+    let made = COMPLETER.get(|| {
+        let made = Arc::new(Completer::default());
+        let its = made.clone();
+        // A system without threads has no runtime either, and nothing comes to be completed.
+        let _ = std::thread::Builder::new().name("levqor-py".into()).spawn(move || its.work());
+        Ok::<_, Infallible>(made)
+    });
+    match made {
+        Ok(completer) => completer,
+        Err(never) => match never {},
     }
 }
 

@@ -1,8 +1,9 @@
 //! The engine as Python holds it: opened when it is first needed, once per process, and again after a fork.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::ops::Deref;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use crate::bridge::{Ready, finish, future_of};
 use crate::clock::ManualClock;
 use crate::convert::to_json;
 use crate::error::raise;
-use crate::fork::Born;
+use crate::fork::{PerProcess, Snapshot};
 use crate::host::{HostCheck, HostConnector};
 use crate::limiter::Limiter;
 use crate::runtime::{first, runtime, wait};
@@ -57,20 +58,41 @@ struct Config {
 pub(crate) struct Shared {
     config: Config,
     clock: Option<Arc<dyn Clock>>,
-    connectors: Mutex<Vec<Arc<HostConnector>>>,
-    pub(crate) checks: Mutex<Vec<Arc<HostCheck>>>,
-    slot: Mutex<Arc<Slot>>,
+    connectors: Snapshot<Vec<Arc<HostConnector>>>,
+    pub(crate) checks: Snapshot<Vec<Arc<HostCheck>>>,
+    slot: PerProcess<Mutex<Slot>>,
     /// Grows whenever the engine is closed.
     epoch: AtomicU32,
     /// Limits in the memory of this process outlive a closed store.
-    limits: Mutex<Option<Born<Arc<dyn Limits>>>>,
+    limits: PerProcess<Mutex<Option<Arc<dyn Limits>>>>,
+}
+
+/// Whether this process is about to be forked: nobody opens a store then.
+static FORKING: AtomicBool = AtomicBool::new(false);
+/// How many stores are being opened.
+static OPENING: AtomicUsize = AtomicUsize::new(0);
+
+/// A store is being opened.
+struct Busy;
+
+impl Busy {
+    fn new() -> Self {
+        OPENING.fetch_add(1, Ordering::SeqCst);
+        Busy
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        OPENING.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// An engine to be.
 type Opening = std::pin::Pin<Box<dyn Future<Output = Result<Core>> + Send>>;
 
-/// The engine of one process.
-struct Slot(Born<OnceCell<Core>>);
+/// The engine of one process, once it is open.
+type Slot = Arc<OnceCell<Core>>;
 
 /// An engine at work, with what the host brought.
 #[derive(Clone)]
@@ -86,6 +108,14 @@ impl Deref for Scene {
     }
 }
 
+/// What this process has of something.
+fn mine<T: Default + Send + 'static>(of: &PerProcess<T>) -> &T {
+    match of.get(|| Ok::<_, Infallible>(T::default())) {
+        Ok(value) => value,
+        Err(never) => match never {},
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -97,18 +127,17 @@ fn engines() -> &'static Mutex<Vec<Weak<Shared>>> {
 }
 
 impl Shared {
-    fn slot(&self) -> Arc<Slot> {
-        let mut slot = locked(&self.slot);
-        if slot.0.get().is_none() {
-            // The parent's is left alone for ever.
-            std::mem::forget(std::mem::replace(&mut *slot, Arc::new(Slot(Born::new(OnceCell::new())))));
-        }
-        slot.clone()
+    fn slot(&self) -> Slot {
+        locked(self.cell()).clone()
+    }
+
+    fn cell(&self) -> &Mutex<Slot> {
+        mine(&self.slot)
     }
 
     /// The engine, if it is open.
     pub(crate) fn opened(&self) -> Option<Core> {
-        self.slot().0.get().and_then(|cell| cell.get().cloned())
+        self.slot().get().cloned()
     }
 
     /// Tells the engine of now from one before a fork or a close.
@@ -121,18 +150,19 @@ impl Shared {
     pub(crate) fn open(self: &Arc<Self>) -> Opening {
         let shared = self.clone();
         Box::pin(async move {
-            let slot = shared.slot();
-            let Some(cell) = slot.0.get() else {
-                return Err(Error::unavailable(
-                    "python.forked",
-                    "the process was forked while the store was opened",
-                ));
-            };
-            cell.get_or_try_init(|| shared.make()).await.cloned()
+            shared.slot().get_or_try_init(|| shared.make()).await.cloned()
         })
     }
 
     async fn make(&self) -> Result<Core> {
+        let _busy = loop {
+            let busy = Busy::new();
+            if !FORKING.load(Ordering::SeqCst) {
+                break busy;
+            }
+            drop(busy);
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        };
         crate::inherited::check(&self.config.url)?;
         let (url, redis) = (self.config.url.clone(), self.config.redis.clone());
         let here = tokio::runtime::Handle::current();
@@ -148,13 +178,8 @@ impl Shared {
         if !self.config.url.contains("limits=memory") {
             return backend;
         }
-        let mut kept = locked(&self.limits);
-        if let Some(limits) = kept.as_ref().and_then(Born::get) {
-            let limits = limits.clone();
-            return Backend { limits, ..backend };
-        }
-        *kept = Some(Born::new(backend.limits.clone()));
-        backend
+        let limits = locked(mine(&self.limits)).get_or_insert_with(|| backend.limits.clone()).clone();
+        Backend { limits, ..backend }
     }
 
     fn build(&self, backend: Backend) -> Result<Core> {
@@ -171,7 +196,7 @@ impl Shared {
         for (name, values) in &config.connections {
             builder = builder.connection(Connection::new(name, values.clone()));
         }
-        for connector in locked(&self.connectors).iter() {
+        for connector in self.connectors.get() {
             builder = builder.connector(connector.clone() as Arc<dyn Connector>);
         }
         if let Some(clock) = &self.clock {
@@ -193,7 +218,7 @@ impl Shared {
 
     /// Lets go of the engine. What runs on it ends; the next call opens it anew.
     fn close(&self) {
-        let old = std::mem::replace(&mut *locked(&self.slot), Arc::new(Slot(Born::new(OnceCell::new()))));
+        let old = std::mem::take(&mut *locked(self.cell()));
         self.epoch.fetch_add(1, Ordering::Relaxed);
         if let Ok(runtime) = runtime() {
             // Stores end their tasks on the runtime.
@@ -274,11 +299,11 @@ impl Engine {
         let shared = Arc::new(Shared {
             config,
             clock: clock.map(|clock| clock.get().clock()),
-            connectors: Mutex::default(),
-            checks: Mutex::default(),
-            slot: Mutex::new(Arc::new(Slot(Born::new(OnceCell::new())))),
+            connectors: Snapshot::new(Vec::new()),
+            checks: Snapshot::new(Vec::new()),
+            slot: PerProcess::new(),
             epoch: AtomicU32::new(0),
-            limits: Mutex::default(),
+            limits: PerProcess::new(),
         });
         let mut all = locked(engines());
         all.retain(|weak| weak.strong_count() > 0);
@@ -356,7 +381,9 @@ impl Engine {
         let manifest = to_json(manifest)
             .and_then(|m| verbs::read(m, "manifest", ""))
             .map_err(|e| raise(py, &e))?;
-        locked(&self.shared.connectors).push(Arc::new(HostConnector::new(manifest, call)));
+        let mut connectors = self.shared.connectors.get().clone();
+        connectors.push(Arc::new(HostConnector::new(manifest, call)));
+        self.shared.connectors.set(connectors);
         Ok(())
     }
 
@@ -371,9 +398,10 @@ impl Engine {
     ) -> PyResult<()> {
         let about = to_json(about).map_err(|e| raise(py, &e))?;
         let check = HostCheck::new(id, &about, requires, run).map_err(|e| raise(py, &e))?;
-        let mut checks = locked(&self.shared.checks);
+        let mut checks = self.shared.checks.get().clone();
         checks.retain(|known| known.name() != check.name());
         checks.push(Arc::new(check));
+        self.shared.checks.set(checks);
         Ok(())
     }
 
@@ -398,24 +426,42 @@ impl Engine {
 /// would believe that they are its own.
 #[pyfunction]
 pub(crate) fn before_fork(py: Python<'_>) {
+    FORKING.store(true, Ordering::SeqCst);
     let all: Vec<Arc<Shared>> = locked(engines()).iter().filter_map(Weak::upgrade).collect();
-    let mut places = Vec::new();
-    for shared in all {
-        let Some(core) = shared.opened() else { continue };
-        let info = core.backend().store.info();
-        drop(core);
-        if info.kind == "sqlite" {
-            places.push(std::path::PathBuf::from(info.place));
-            shared.close();
-        }
-    }
     py.detach(|| {
         let end = Instant::now() + BEFORE_FORK;
-        while places.iter().any(|place| crate::inherited::is_open(place)) && Instant::now() < end {
+        let mut places = Vec::new();
+        loop {
+            // Read first: what was being opened then is open now.
+            let opening = OPENING.load(Ordering::SeqCst) > 0;
+            for shared in &all {
+                let Some(info) = shared.opened().map(|core| core.backend().store.info()) else { continue };
+                if info.kind == "sqlite" {
+                    places.push(std::path::PathBuf::from(info.place));
+                    shared.close();
+                }
+            }
+            let open = places.iter().any(|place| crate::inherited::is_open(place));
+            let busy = opening || open || (!places.is_empty() && crate::inherited::has_threads());
+            if !busy || Instant::now() > end {
+                return;
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
     });
 }
+
+/// Lets stores be opened again, on both sides of a fork.
+#[pyfunction]
+pub(crate) fn after_fork() {
+    if GENERATION_SEEN.swap(generation(), Ordering::SeqCst) != generation() {
+        // In the child, nothing of the parent's goes on.
+        OPENING.store(0, Ordering::SeqCst);
+    }
+    FORKING.store(false, Ordering::SeqCst);
+}
+
+static GENERATION_SEEN: AtomicU32 = AtomicU32::new(1);
 
 /// How many forks lie between the first process and this one.
 #[pyfunction]

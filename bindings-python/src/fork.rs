@@ -5,7 +5,7 @@
 
 use std::mem::ManuallyDrop;
 use std::sync::Once;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 
 static GENERATION: AtomicU32 = AtomicU32::new(1);
 
@@ -75,5 +75,57 @@ impl<T> Born<T> {
         }
         // SAFETY: `this` is never dropped, so the value is taken once.
         Some(unsafe { ManuallyDrop::take(&mut this.value) })
+    }
+}
+
+/// Something that every process has anew, made when it is first asked for. Reading it takes no lock, since a lock
+/// that another thread holds while the process is forked is never given back in the child.
+pub(crate) struct PerProcess<T>(AtomicPtr<Born<T>>);
+
+impl<T: Send + 'static> PerProcess<T> {
+    pub(crate) const fn new() -> Self {
+        PerProcess(AtomicPtr::new(std::ptr::null_mut()))
+    }
+
+    /// The value of this process.
+    #[allow(unsafe_code)]
+    pub(crate) fn get<E>(&self, make: impl FnOnce() -> Result<T, E>) -> Result<&T, E> {
+        let known = self.0.load(Ordering::Acquire);
+        // SAFETY: what is stored there is leaked and never freed.
+        if let Some(value) = unsafe { known.as_ref() }.and_then(Born::get) {
+            return Ok(value);
+        }
+        let made = Box::into_raw(Box::new(Born::new(make()?)));
+        let stored = match self.0.compare_exchange(known, made, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => made,
+            Err(other) => {
+                // SAFETY: it was made above and nobody else has seen it.
+                let lost = unsafe { Box::from_raw(made) };
+                // Not here: a runtime may not be dropped by one of its own threads.
+                std::thread::spawn(move || drop(lost));
+                other
+            }
+        };
+        // SAFETY: what is stored there is leaked and never freed; it is of this process, since no fork lies between.
+        Ok(unsafe { &(*stored).value })
+    }
+}
+
+/// Something that changes rarely, is read without a lock, and goes over a fork. What it was before is never freed.
+pub(crate) struct Snapshot<T>(AtomicPtr<T>);
+
+impl<T> Snapshot<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Snapshot(AtomicPtr::new(Box::into_raw(Box::new(value))))
+    }
+
+    #[allow(unsafe_code)]
+    pub(crate) fn get(&self) -> &T {
+        // SAFETY: what is stored there is leaked and never freed.
+        unsafe { &*self.0.load(Ordering::Acquire) }
+    }
+
+    pub(crate) fn set(&self, value: T) {
+        self.0.store(Box::into_raw(Box::new(value)), Ordering::Release);
     }
 }

@@ -2,17 +2,14 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use levqor::error::{Error, Result};
 
-use crate::fork::generation;
+use crate::fork::{PerProcess, generation};
 
-/// Databases that this process has opened by itself, with the generation it was then.
-fn own() -> &'static Mutex<HashSet<(u32, PathBuf)>> {
-    static OWN: OnceLock<Mutex<HashSet<(u32, PathBuf)>>> = OnceLock::new();
-    OWN.get_or_init(Mutex::default)
-}
+/// Databases that this process has opened by itself.
+static OWN: PerProcess<Mutex<HashSet<PathBuf>>> = PerProcess::new();
 
 /// The file of a SQLite URL.
 fn file(url: &str) -> Option<PathBuf> {
@@ -27,18 +24,23 @@ fn file(url: &str) -> Option<PathBuf> {
 ///
 /// Forks through Python close the file first; this is for those that go past it.
 pub(crate) fn check(url: &str) -> Result<()> {
-    let now = generation();
-    let Some(file) = file(url).filter(|_| now > 1) else {
-        return Ok(());
-    };
-    let mut own = own().lock().unwrap_or_else(PoisonError::into_inner);
-    if !own.contains(&(now, file.clone())) && is_open(&file) {
+    let Some(file) = file(url).filter(|_| generation() > 1) else { return Ok(()) };
+    let own = OWN.get(|| Ok::<_, Error>(Mutex::default()))?;
+    let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
+    if !own.contains(&file) && is_open(&file) {
         let message = format!("this process inherited {} from its parent, open", file.display());
         return Err(Error::conflict("store.inherited_handle", message)
             .hint("call close() before the fork, or open the engine in the child only (uwsgi: lazy-apps)"));
     }
-    own.insert((now, file));
+    own.insert(file);
     Ok(())
+}
+
+/// Whether a thread of the database's is still there. Known on Linux only.
+pub(crate) fn has_threads() -> bool {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return false };
+    let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+    tasks.flatten().any(|task| name(task).starts_with("sqlx-sqlite"))
 }
 
 /// Whether a file descriptor of this process points at the file. Known on Linux only.

@@ -27,7 +27,7 @@ mod _native {
     #[pymodule_export]
     use crate::decision::Decision;
     #[pymodule_export]
-    use crate::engine::{Engine, before_fork, generation};
+    use crate::engine::{Engine, after_fork, before_fork, generation};
     #[pymodule_export]
     use crate::error::error_kinds;
     #[pymodule_export]

@@ -64,6 +64,9 @@ def _before_fork() -> None:
 def _after_fork() -> None:
     import sys
 
+    from levqor import _native
+
+    _native.after_fork()
     worker = sys.modules.get("levqor.worker")
     if worker is not None:
         worker.after_fork()

@@ -106,12 +106,7 @@ async fn run(
     wanted: &[String],
 ) -> Result<Value> {
     let mut pack = pack(named)?;
-    let host = e
-        .host
-        .checks
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner)
-        .clone();
+    let host = e.host.checks.get().clone();
     pack.checks
         .extend(host.into_iter().map(|check| Planned::new(check as Arc<dyn Check>)));
     pack.select(select)?;
