@@ -228,6 +228,12 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// The engine of a store, for one tenant.
 #[pyclass(frozen, module = "levqor._native")]
 pub(crate) struct Engine {

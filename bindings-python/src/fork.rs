@@ -129,3 +129,23 @@ impl<T> Snapshot<T> {
         self.0.store(Box::into_raw(Box::new(value)), Ordering::Release);
     }
 }
+
+impl<T> Drop for PerProcess<T> {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        let last = *self.0.get_mut();
+        if !last.is_null() {
+            // SAFETY: it was made by `Box::into_raw`, and nobody can borrow from what is being dropped. What is
+            // another process's is left alone by `Born`.
+            drop(unsafe { Box::from_raw(last) });
+        }
+    }
+}
+
+impl<T> Drop for Snapshot<T> {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        // SAFETY: it was made by `Box::into_raw`, and nobody can borrow from what is being dropped.
+        drop(unsafe { Box::from_raw(*self.0.get_mut()) });
+    }
+}

@@ -152,6 +152,18 @@ impl Limiter {
     }
 }
 
+impl Drop for Limiter {
+    #[allow(unsafe_code)]
+    fn drop(&mut self) {
+        let last = *self.prepared.get_mut();
+        // SAFETY: it was made by `Box::into_raw`, and nobody can borrow from what is being dropped. A parent's is left
+        // alone.
+        if unsafe { last.as_ref() }.is_some_and(|p| p.generation == generation()) {
+            drop(unsafe { Box::from_raw(last) });
+        }
+    }
+}
+
 #[pymethods]
 impl Limiter {
     /// Takes for a key. Waits for nothing if limits lie in memory or in shared memory.
