@@ -106,9 +106,12 @@ fn pipeline() -> Value {
     })
 }
 
-/// Steps enough that a worker is still at it when its first line has been read.
+/// Steps enough, each journaled by itself, that a worker is still at it when its first line has been read.
 fn long_pipeline() -> Value {
-    let steps: Vec<Value> = (0..200).map(|i| json!({"id": format!("s{i}"), "set": i})).collect();
+    let steps: Vec<Value> = (0..200)
+        // Refused at once, without a connection: no step may call this machine.
+        .map(|i| json!({"id": format!("s{i}"), "action": "http.request", "input": {"url": "http://127.0.0.1/"}, "on_error": "continue"}))
+        .collect();
     json!({"version": 1, "name": "long", "steps": steps})
 }
 

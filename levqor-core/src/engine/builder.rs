@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use tokio::sync::broadcast;
 
-use super::{Engine, Inner};
+use super::handlers::Handlers;
+use super::{Engine, Handler, HandlerOptions, Inner};
 use crate::backend::Backend;
 use crate::clock::{Clock, SystemClock};
 use crate::connector::{Connection, Connector, Registry};
@@ -60,6 +61,7 @@ pub struct Builder {
     connectors: Vec<Arc<dyn Connector>>,
     layers: Vec<Arc<dyn Layer>>,
     connections: HashMap<String, Arc<Connection>>,
+    handlers: Vec<(String, HandlerOptions, Arc<dyn Handler>)>,
     tenant: Tenant,
     options: Options,
 }
@@ -73,6 +75,7 @@ impl Builder {
             connectors: Vec::new(),
             layers: Vec::new(),
             connections: HashMap::new(),
+            handlers: Vec::new(),
             tenant: Tenant::default(),
             options: Options::default(),
         }
@@ -114,6 +117,13 @@ impl Builder {
         self
     }
 
+    /// Adds a handler: what does the jobs that are enqueued for this name.
+    #[must_use]
+    pub fn handler(mut self, name: &str, options: HandlerOptions, handler: impl Handler) -> Self {
+        self.handlers.push((name.to_owned(), options, Arc::new(handler)));
+        self
+    }
+
     /// Works on another tenant's data than `default`.
     #[must_use]
     pub fn tenant(mut self, tenant: Tenant) -> Self {
@@ -145,7 +155,7 @@ impl Builder {
     /// Makes the engine. Nothing is started.
     ///
     /// # Errors
-    /// What [`Registry::add`] says of a connector's names.
+    /// What [`Registry::add`] says of a connector's names, and the same of a handler's.
     pub fn build(self) -> Result<Engine> {
         let offset = self.backend.store.info().clock_offset;
         let clock = self.clock.unwrap_or_else(|| {
@@ -172,6 +182,10 @@ impl Builder {
             }
             registry.add(connector)?;
         }
+        let handlers = Handlers::default();
+        for (name, options, handler) in self.handlers {
+            handlers.add(&name, options, handler)?;
+        }
         let transport = self.layers.iter().fold(self.transport, |inner, layer| layer.transport(inner));
         let catalog = catalog.with_connections(self.connections.keys().cloned());
         let inner = Inner {
@@ -180,6 +194,7 @@ impl Builder {
             transport,
             registry,
             meter: shared.meter,
+            handlers,
             catalog,
             connections: self.connections,
             options: self.options,

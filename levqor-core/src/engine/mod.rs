@@ -3,27 +3,35 @@
 //! An [`Engine`] is one cloneable handle. It starts nothing until it is told to: a
 //! [worker](Engine::worker) runs when its `run` is awaited.
 
+mod atomic;
 mod builder;
 mod call;
 mod credits;
 mod events;
+mod handlers;
 mod jobs;
 mod limits;
 mod pipelines;
+mod request;
 mod run;
 mod schedules;
 mod view;
+mod wf;
 mod worker;
 
+pub use atomic::{Atomic, Committed, Place};
 pub use builder::{Builder, Options};
 pub use call::DirectCall;
 pub use credits::{CaptureOptions, Credits, GrantOptions, Linked, RefundOptions, StatementLine, Totals};
 pub use events::RunEvent;
-pub use jobs::Jobs;
+pub use handlers::{Handler, HandlerOptions, handler};
+pub use jobs::{Jobs, Redriven};
 pub use limits::{Permit, RateLimits};
 pub use pipelines::{Pipelines, RunRequest, Submitted};
+pub use request::{Enqueued, JobRequest};
 pub use schedules::{Backfilled, Declared, FireReport, ScheduleView, Schedules};
 pub use view::{RunView, StepView};
+pub use wf::{After, Begun, SUSPENDED, StepOptions, Ticket, Wf};
 pub use worker::{Worker, WorkerReport};
 
 use std::collections::HashMap;
@@ -59,6 +67,7 @@ pub(crate) struct Inner {
     pub(crate) transport: Arc<dyn Transport>,
     pub(crate) registry: Registry,
     pub(crate) meter: Arc<Meter>,
+    handlers: handlers::Handlers,
     pub(crate) catalog: Catalog,
     pub(crate) connections: HashMap<String, Arc<Connection>>,
     pub(crate) options: Options,
@@ -109,6 +118,21 @@ impl Engine {
     /// Credits.
     pub fn credits(&self) -> Credits<'_> {
         Credits(self)
+    }
+
+    /// Collects operations of every kind that are then carried out in one commit.
+    pub fn atomic(&self, idempotency: Option<&str>) -> Result<Atomic> {
+        Atomic::new(self, idempotency)
+    }
+
+    /// Adds a handler, or puts another in the place of one: for hosts that learn of them after the engine was built.
+    pub fn register(&self, name: &str, options: HandlerOptions, handler: Arc<dyn Handler>) -> Result<()> {
+        self.inner.handlers.add(name, options, handler)
+    }
+
+    /// The names of its handlers, in order.
+    pub fn handlers(&self) -> Vec<String> {
+        self.inner.handlers.names()
     }
 
     /// Jobs.

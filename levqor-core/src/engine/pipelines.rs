@@ -208,6 +208,10 @@ impl Pipelines<'_> {
                 run_at: request.run_at.unwrap_or(now),
                 max_attempts: request.max_attempts,
                 hold: held.map(|_| HoldId::new(now)),
+                held: held.unwrap_or_default(),
+                unique: None,
+                concurrency_key: None,
+                batch: None,
             },
             held,
         }
@@ -280,15 +284,6 @@ impl Pipelines<'_> {
             .iter()
             .map(|job| RunView::of(job, &[]))
             .collect())
-    }
-
-    /// What a run holds, if it costs anything.
-    pub(super) async fn hold_of(&self, job: &Job) -> Result<Option<MicroCredits>> {
-        let Some(digest) = job.spec.as_deref().filter(|_| *job.handler == *HANDLER) else {
-            return Ok(None);
-        };
-        let checked = self.by_digest(digest).await?;
-        Ok(checked.pipeline.credits.map(|c| c.hold).filter(|h| *h > MicroCredits::ZERO))
     }
 
     /// The checked pipeline of a digest, from the store if need be.

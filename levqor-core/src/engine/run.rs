@@ -1,6 +1,7 @@
 //! Carrying out one run: its steps in the order of their needs, each journaled.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -39,16 +40,21 @@ struct Run<'a> {
     checked: &'a Checked,
     input: Value,
     journal: Mutex<HashMap<Arc<str>, Arc<JournalRow>>>,
+    /// Rows that need no commit of their own: what they say would come out the same again, or the end of the run
+    /// follows at once. They go with the next commit.
+    riding: Mutex<Vec<JournalRow>>,
+    /// Steps that have not ended.
+    left: AtomicUsize,
 }
 
-/// Carries out a leased run as far as it can be carried now. An error means that the lease or the store
-/// is gone.
-pub(super) async fn run(engine: &Engine, job: &Job) -> Result<Finish> {
+/// Carries out a leased run as far as it can be carried now: how its attempt ends, and what is still to be
+/// journaled with that. An error means that the lease or the store is gone.
+pub(super) async fn run(engine: &Engine, job: &Job) -> Result<(Finish, Vec<JournalRow>)> {
     let digest = job.spec.as_deref().unwrap_or_default();
     let checked = match engine.pipelines().by_digest(digest).await {
         Ok(checked) => checked,
         Err(e) if e.retryable() => return Err(e),
-        Err(e) => return Ok(failed(job, &e, engine.now())),
+        Err(e) => return Ok((failed(job, &e, engine.now()), vec![])),
     };
     let input = match serde_json::from_str(&job.args) {
         Ok(input) => input,
@@ -58,10 +64,14 @@ pub(super) async fn run(engine: &Engine, job: &Job) -> Result<Finish> {
                 "run.corrupt_input",
                 format!("the stored input cannot be read: {e}"),
             );
-            return Ok(failed(job, &e, engine.now()));
+            return Ok((failed(job, &e, engine.now()), vec![]));
         }
     };
-    let rows = engine.inner.backend.store.reads().journal.steps(&job.id).await?;
+    // Nobody had it before: nothing can be journaled.
+    let rows = match (job.fence, job.signal) {
+        (1, None) => vec![],
+        _ => engine.inner.backend.store.reads().journal.steps(&job.id).await?,
+    };
     let journal = Mutex::new(rows.into_iter().map(|r| (r.path.clone(), r)).collect());
     let run = Run {
         engine,
@@ -69,6 +79,8 @@ pub(super) async fn run(engine: &Engine, job: &Job) -> Result<Finish> {
         checked: &checked,
         input,
         journal,
+        riding: Mutex::default(),
+        left: AtomicUsize::new(checked.pipeline.steps.len()),
     };
     engine.emit(RunEvent::Started {
         run: job.id.clone(),
@@ -97,20 +109,22 @@ pub(super) async fn run(engine: &Engine, job: &Job) -> Result<Finish> {
             })
         }
     };
-    match outcome {
-        Ok(steps) => Ok(run.finish(&steps)),
-        Err(Halt::Until(at)) => Ok(Finish::Snoozed {
+    let finish = match outcome {
+        Ok(steps) => run.finish(&steps),
+        Err(Halt::Until(at)) => Finish::Snoozed {
             until: deadline.map_or(at, |d| at.min(d)),
-        }),
-        Err(Halt::Lost(e)) => Err(e),
+            signal: false,
+        },
+        Err(Halt::Lost(e)) => return Err(e),
         Err(Halt::Failed(e)) => {
             let finish = failed(job, &e, engine.now());
             if matches!(&finish, Finish::Failed { retry_at: None, .. }) {
                 run.on_error(&e).await?;
             }
-            Ok(finish)
+            finish
         }
-    }
+    };
+    Ok((finish, run.take_riding()))
 }
 
 /// How an attempt of a run ends that failed: again later, if what failed it may pass and an attempt is left.
@@ -145,6 +159,7 @@ impl Run<'_> {
                 None => break,
                 Some((i, Ok(state))) => {
                     ended[i] = true;
+                    self.left.fetch_sub(1, Ordering::Relaxed);
                     Arc::make_mut(&mut states).insert(list[i].id.clone(), state);
                 }
                 // What runs beside it is let come to its end, and is journaled.
@@ -195,8 +210,7 @@ impl Run<'_> {
         if let Some(when) = &step.when
             && !evaluate(when, &scope).map_err(Halt::Failed)?
         {
-            let row = self.ended(&step.id, StepStatus::Skipped, None, None, 0);
-            self.write(row).await?;
+            self.note(self.ended(&step.id, StepStatus::Skipped, None, None, 0));
             return Ok(StepState {
                 status: Ended::Skipped,
                 output: Value::Null,
@@ -204,12 +218,12 @@ impl Run<'_> {
         }
         if let Some(each) = &step.for_each {
             let output = self.each(step, each, steps).await?;
-            return self.done(&step.id, output, 1).await;
+            return self.derived(&step.id, output);
         }
         match &step.kind {
             StepKind::Set(template) => {
                 let output = render(template, &scope).map_err(Halt::Failed)?;
-                self.done(&step.id, output, 1).await
+                self.derived(&step.id, output)
             }
             StepKind::Wait(wait) => {
                 let now = self.engine.now();
@@ -217,7 +231,7 @@ impl Run<'_> {
                 let began = row.as_ref().map_or(now, |r| r.started_at);
                 let due = wait.due(began, &scope).map_err(Halt::Failed)?;
                 if due <= now {
-                    return self.done(&step.id, Value::Null, 1).await;
+                    return self.derived(&step.id, Value::Null);
                 }
                 if row.is_none() {
                     self.write(self.fresh(&step.id, StepStatus::Waiting, 0)).await?;
@@ -528,8 +542,32 @@ impl Run<'_> {
         }
     }
 
+    /// What a step did that was made outside; it is journaled before anything builds on it.
     async fn done(&self, path: &str, output: Value, attempts: i64) -> Result<StepState, Halt> {
-        let row = self.ended(path, StepStatus::Done, Some(&output), None, attempts);
+        let row = self.done_row(path, &output, attempts)?;
+        // Nothing but the end follows the last step, and the end is a commit.
+        if self.left.load(Ordering::Relaxed) == 1 && self.checked.pipeline.steps.iter().any(|s| s.id == path) {
+            self.note(row);
+        } else {
+            self.write(row).await?;
+        }
+        Ok(StepState {
+            status: Ended::Done,
+            output,
+        })
+    }
+
+    /// What a step came to that follows from what is journaled already.
+    fn derived(&self, path: &str, output: Value) -> Result<StepState, Halt> {
+        self.note(self.done_row(path, &output, 1)?);
+        Ok(StepState {
+            status: Ended::Done,
+            output,
+        })
+    }
+
+    fn done_row(&self, path: &str, output: &Value, attempts: i64) -> Result<JournalRow, Halt> {
+        let row = self.ended(path, StepStatus::Done, Some(output), None, attempts);
         let (size, most) = (
             row.output.as_ref().map_or(0, |o| o.len()),
             self.engine.inner.options.max_output,
@@ -540,34 +578,35 @@ impl Run<'_> {
                 Error::invalid("run.output_too_large", message).effect_is(Effect::Done),
             ));
         }
-        self.write(row).await?;
-        Ok(StepState {
-            status: Ended::Done,
-            output,
-        })
+        Ok(row)
     }
 
-    /// Writes a row; where the store is away, again until it is back: what was done is not known to others before
-    /// that. A lease that was lost meanwhile refuses the row.
+    /// Keeps a row for the next commit.
+    fn note(&self, row: JournalRow) {
+        self.told(&row);
+        self.riding.lock().unwrap_or_else(PoisonError::into_inner).push(row);
+    }
+
+    fn take_riding(&self) -> Vec<JournalRow> {
+        std::mem::take(&mut *self.riding.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes a row.
     async fn write(&self, row: JournalRow) -> Result<(), Halt> {
+        let mut rows = self.take_riding();
+        rows.push(row.clone());
         let op = JournalOp {
             job: self.job.id.clone(),
             fence: self.job.fence,
-            rows: vec![row.clone()],
+            rows,
         };
-        let mut wait = Duration::from_millis(50);
-        loop {
-            let batch = self.engine.batch().op(op.clone());
-            match self.engine.inner.backend.store.commit(batch).await {
-                Ok(_) => break,
-                Err(e) if e.retryable() => {
-                    tracing::warn!(run = %self.job.id, step = %row.path, error = %e, "a step could not be journaled; trying again");
-                    tokio::time::sleep(wait).await;
-                    wait = (wait * 2).min(Duration::from_secs(2));
-                }
-                Err(e) => return Err(Halt::Lost(e)),
-            }
-        }
+        journaled(self.engine, &op).await.map_err(Halt::Lost)?;
+        self.told(&row);
+        Ok(())
+    }
+
+    /// What is known of a step from now on.
+    fn told(&self, row: &JournalRow) {
         self.engine.emit(RunEvent::Step {
             run: self.job.id.clone(),
             path: row.path.to_string(),
@@ -578,8 +617,25 @@ impl Run<'_> {
         self.journal
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(row.path.clone(), Arc::new(row));
-        Ok(())
+            .insert(row.path.clone(), Arc::new(row.clone()));
+    }
+}
+
+/// Writes steps; where the store is away, again until it is back: what was done is not known to others before that.
+/// An error means that the lease is lost.
+pub(super) async fn journaled(engine: &Engine, op: &JournalOp) -> Result<()> {
+    let mut wait = Duration::from_millis(50);
+    loop {
+        let batch = engine.batch().op(op.clone());
+        match engine.inner.backend.store.commit(batch).await {
+            Ok(_) => return Ok(()),
+            Err(e) if e.retryable() => {
+                tracing::warn!(run = %op.job, error = %e, "a step could not be journaled; trying again");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_secs(2));
+            }
+            Err(e) => return Err(e),
+        }
     }
 }
 
@@ -614,7 +670,7 @@ fn state_of(row: &JournalRow) -> StepState {
 }
 
 /// 43 characters, equal for every attempt and restart of the same step of the same run.
-fn idempotency_key(job: &Job, path: &str, digest: &str) -> String {
+pub(super) fn idempotency_key(job: &Job, path: &str, digest: &str) -> String {
     let text = format!("{}\n{path}\n{digest}", job.id);
     let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
     base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(hash.as_ref())

@@ -373,6 +373,10 @@ impl Schedules<'_> {
                     run_at: now,
                     max_attempts: *max_attempts,
                     hold: held.map(|_| HoldId::new(now)),
+                    held: held.unwrap_or_default(),
+                    unique: None,
+                    concurrency_key: None,
+                    batch: None,
                 };
                 Ok(Task { job, held })
             }

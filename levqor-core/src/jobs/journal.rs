@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::Job;
 use super::apply::leased;
-use super::{Job, QueueRows};
 use crate::error::Error;
 use crate::table::{Step, Table, row, text_enum};
 use crate::types::{JobId, Millis};
@@ -82,7 +82,7 @@ pub struct JournalOp {
 
 /// Writes the rows, if the lease still holds. A settled row never changes again; writing the same
 /// again is no error. Progress clears the job's count of crashes.
-pub fn journal(jobs: &mut QueueRows, rows: &mut Table<JournalRow>, op: &JournalOp) -> Step<()> {
+pub fn journal(jobs: &mut Table<Job>, rows: &mut Table<JournalRow>, op: &JournalOp) -> Step<()> {
     let job = leased(jobs, &op.job, op.fence)?;
     for row in &op.rows {
         if row.job != op.job {
@@ -112,12 +112,38 @@ pub fn journal(jobs: &mut QueueRows, rows: &mut Table<JournalRow>, op: &JournalO
 /// Whoever takes a run up again has looked at the other side: a call that was cut off may be made again.
 pub fn reopen(rows: &mut Table<JournalRow>, job: &JobId) -> Step<()> {
     for row in rows.group(&(job.clone(),))? {
-        if row.status == StepStatus::Intent {
+        if matches!(row.status, StepStatus::Intent | StepStatus::Retrying) {
             rows.put(JournalRow {
                 status: StepStatus::Retrying,
+                // A step of a handler that was given up is tried anew.
+                error: row.error.clone().filter(|text| !text.contains("\"gave_up\"")),
                 ..(*row).clone()
             })?;
         }
     }
     Ok(())
+}
+
+/// Keeps a signal for its job: the first of a name under `signal:name`, the second under `signal:name#2`, and so on.
+pub fn signal(rows: &mut Table<JournalRow>, job: &JobId, name: &str, payload: &Arc<str>, now: Millis) -> Step<()> {
+    let known = rows.group(&(job.clone(),))?;
+    let first = format!("signal:{name}");
+    let path = (1..=known.len() + 1)
+        .map(|n| nth(&first, n))
+        .find(|path| known.iter().all(|row| *row.path != **path));
+    rows.put(JournalRow {
+        job: job.clone(),
+        path: path.unwrap_or_default().into(),
+        status: StepStatus::Done,
+        attempts: 1,
+        output: Some(payload.clone()),
+        error: None,
+        started_at: now,
+        ended_at: Some(now),
+    })
+}
+
+/// The path of the `n`th step (from 1) of a name.
+pub(crate) fn nth(name: &str, n: usize) -> String {
+    if n <= 1 { name.to_owned() } else { format!("{name}#{n}") }
 }

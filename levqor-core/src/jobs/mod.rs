@@ -16,14 +16,22 @@
 
 mod apply;
 pub mod cron;
+mod group;
 mod journal;
+mod lease;
 mod op;
 pub mod retry;
 mod row;
 pub mod schedule;
+mod settings;
+mod unique;
 
 pub(crate) use apply::check;
-pub use apply::{QueueRows, apply, wants};
-pub use journal::{JournalOp, JournalRow, StepStatus, journal, reopen};
+pub use apply::{Effects, QueueRows, apply, wants};
+pub use group::{BatchState, JobBatch, NewBatch};
+pub(crate) use journal::nth;
+pub use journal::{JournalOp, JournalRow, StepStatus, journal, reopen, signal};
 pub use op::{Beat, Capture, Ended, Finish, Lease, LeaseState, NewJob, QueueAnswer, QueueOp};
-pub use row::{DDL, Job, JobState};
+pub use row::{DDL, DDL_2, Job, JobState, Signalled};
+pub use settings::{QueueChange, QueueLimits, QueueSettings};
+pub use unique::{Duplicate, Unique, UniqueKey};

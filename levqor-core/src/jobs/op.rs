@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::Job;
-use crate::types::{HoldId, JobId, MicroCredits, Millis};
+use super::{Job, NewBatch, QueueChange, UniqueKey};
+use crate::types::{BatchId, HoldId, JobId, MicroCredits, Millis};
 
 /// A change of the queue.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,6 +49,29 @@ pub enum QueueOp {
         /// The new hold that pays for it.
         hold: Option<HoldId>,
     },
+    /// Tells a job something that it waits for, or will.
+    Signal {
+        /// The job.
+        job: JobId,
+        /// What it is about.
+        name: Arc<str>,
+        /// Any JSON.
+        payload: Arc<str>,
+    },
+    /// Changes a queue's settings.
+    Change {
+        /// The queue.
+        queue: Arc<str>,
+        /// How.
+        change: QueueChange,
+    },
+    /// Makes a batch, open for members.
+    OpenBatch(Box<NewBatch>),
+    /// Closes a batch: it is over when all its members have ended.
+    SealBatch {
+        /// The batch.
+        batch: BatchId,
+    },
 }
 
 /// A job to be.
@@ -74,6 +97,40 @@ pub struct NewJob {
     pub max_attempts: i64,
     /// The hold that pays for it; it is settled when the job ends.
     pub hold: Option<HoldId>,
+    /// What it holds, so that it can be held again when the job is redriven.
+    #[serde(default)]
+    pub held: MicroCredits,
+    /// Enqueued only if no other job has this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique: Option<UniqueKey>,
+    /// Jobs with the same key, of the same tenant and queue, share the queue's limits per key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concurrency_key: Option<Arc<str>>,
+    /// The batch that it is a member of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batch: Option<BatchId>,
+}
+
+impl NewJob {
+    /// A job for a handler, to run at once, with one attempt.
+    pub fn new(id: JobId, queue: &str, handler: &str, args: impl Into<Arc<str>>) -> Self {
+        NewJob {
+            id,
+            queue: queue.into(),
+            handler: handler.into(),
+            account: None,
+            args: args.into(),
+            spec: None,
+            priority: 100,
+            run_at: Millis::ZERO,
+            max_attempts: 1,
+            hold: None,
+            held: MicroCredits::ZERO,
+            unique: None,
+            concurrency_key: None,
+            batch: None,
+        }
+    }
 }
 
 /// Taking jobs.
@@ -122,6 +179,8 @@ pub enum Finish {
     Snoozed {
         /// When.
         until: Millis,
+        /// Whether a signal ends the waiting as well.
+        signal: bool,
     },
     /// The worker is going away: any other may take it now, and the attempt does not count.
     Released,
@@ -168,7 +227,14 @@ pub enum QueueAnswer {
     /// The job as it is now.
     Job(Arc<Job>),
     /// Leased jobs.
-    Leased(Vec<Arc<Job>>),
+    Leased {
+        /// The jobs.
+        jobs: Vec<Arc<Job>>,
+        /// In how long to ask again, where a rate limit keeps more from being leased now.
+        again: Option<Millis>,
+    },
+    /// A batch that was opened.
+    Batch(BatchId),
     /// The state of each lease of a heartbeat, in its order.
     Leases(Vec<LeaseState>),
     /// Nothing to say.

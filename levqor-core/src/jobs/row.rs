@@ -3,7 +3,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::table::{row, text_enum};
-use crate::types::{HoldId, JobId, MicroCredits, Millis, Tenant};
+use crate::types::{BatchId, HoldId, JobId, MicroCredits, Millis, Tenant};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,6 +32,21 @@ text_enum!(JobState {
     Cancelled = "cancelled",
 });
 
+/// What a job has to do with signals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Signalled {
+    /// It waits for one.
+    Waits,
+    /// One came since it was leased last.
+    Came,
+}
+
+text_enum!(Signalled {
+    Waits = "waits",
+    Came = "came",
+});
+
 impl JobState {
     /// Whether it has ended, one way or another.
     pub const fn ended(self) -> bool {
@@ -58,6 +73,17 @@ row! {
         spec: Option<Arc<str>>, fixed;
         /// When it was enqueued.
         created_at: Millis, fixed;
+        /// Its unique key.
+        unique_key: Option<Arc<str>>, fixed;
+        /// What is held for it while it waits and runs.
+        held: MicroCredits, fixed;
+        /// Jobs with the same key share the queue's limits per key.
+        concurrency_key: Option<Arc<str>>, fixed;
+        /// The batch that it is a member of.
+        batch: Option<BatchId>, fixed;
+        /// Where workers find it: the queue; or, while it is kept back because too many with its key run, a
+        /// place of that key.
+        lane: Arc<str>;
         /// Where it stands.
         state: JobState;
         /// Its place among the jobs of its queue and state: see [`Job::order`].
@@ -82,6 +108,8 @@ row! {
         hold: Option<HoldId>;
         /// Whether somebody asked to call it off while it runs.
         cancel: bool;
+        /// What it has to do with signals.
+        signal: Option<Signalled>;
         /// What a done job gave back, JSON.
         result: Option<Arc<str>>;
         /// Why it failed last, an error as JSON.
@@ -96,7 +124,7 @@ row! {
         ended_at: Option<Millis>;
     }
     key(id: JobId)
-    group(queue: Arc<str>, state: JobState) when |job| !job.state.ended();
+    group(lane: Arc<str>, state: JobState) when |job| !job.state.ended();
     open "state IN ('scheduled', 'ready', 'leased')";
     rank ord;
     lock true
@@ -121,10 +149,23 @@ impl Job {
         self.crashes > 0 && self.crashes + 1 >= max_crashes
     }
 
+    /// Where jobs are kept back of which as many run as may. (A queue's name has no space.)
+    pub(super) fn parking(&self) -> Option<Arc<str>> {
+        let key = self.concurrency_key.as_deref()?;
+        Some(format!("{} {} {key}", self.queue, self.tenant).into())
+    }
+
+    /// Whether it is kept back because as many with its key run as may.
+    pub fn parked(&self) -> bool {
+        self.state == JobState::Ready && self.lane != self.queue
+    }
+
     /// The job in another state, with everything that follows from it.
     pub(super) fn moved(&self, state: JobState, now: Millis) -> Job {
         let mut job = self.clone();
         job.state = state;
+        job.lane = job.queue.clone();
+        job.signal = None;
         if state != JobState::Leased {
             job.worker = None;
             job.lease_until = None;
@@ -188,4 +229,22 @@ pub const DDL: &[&str] = &[
         ended_at BIGINT,
         PRIMARY KEY (job, path)
     )",
+];
+
+/// What was added to them later.
+pub const DDL_2: &[&str] = &[
+    "ALTER TABLE levqor_job ADD COLUMN unique_key TEXT",
+    "ALTER TABLE levqor_job ADD COLUMN concurrency_key TEXT",
+    "ALTER TABLE levqor_job ADD COLUMN batch TEXT",
+    "ALTER TABLE levqor_job ADD COLUMN held BIGINT NOT NULL DEFAULT 0",
+    "ALTER TABLE levqor_job ADD COLUMN lane TEXT NOT NULL DEFAULT ''",
+    "ALTER TABLE levqor_job ADD COLUMN signal TEXT",
+    "UPDATE levqor_job SET lane = queue",
+    "DROP INDEX levqor_job_live",
+    "CREATE INDEX levqor_job_lane ON levqor_job (lane, state, ord, id) WHERE state IN ('scheduled', 'ready', 'leased')",
+    "CREATE INDEX levqor_job_batch_members ON levqor_job (tenant, batch, created_at, id) WHERE batch IS NOT NULL",
+    super::settings::DDL,
+    super::group::DDL,
+    super::unique::DDL[0],
+    super::unique::DDL[1],
 ];

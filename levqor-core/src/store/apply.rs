@@ -3,7 +3,7 @@ use crate::claims;
 use crate::credits::{self, LedgerOp, Overage};
 use crate::error::{Error, ErrorKind, Result};
 use crate::jobs::schedule::{self, Launch, ScheduleOp};
-use crate::jobs::{self, Capture, Ended, JobState, QueueAnswer, QueueOp};
+use crate::jobs::{self, Capture, Effects, Ended, JobState, QueueAnswer, QueueOp};
 use crate::limits;
 use crate::records;
 use crate::table::{Step, Stop};
@@ -113,10 +113,15 @@ pub fn wants(rows: &mut Rows, batch: &Batch, stripe: u16) {
     for op in &batch.ops {
         match op {
             Op::Ledger(op) => credits::wants(&mut rows.ledger, &batch.tenant, op, stripe),
-            Op::Queue(op) => jobs::wants(&mut rows.jobs, op, batch.now),
+            Op::Queue(op) => {
+                jobs::wants(&mut rows.queue, &batch.tenant, op, batch.now);
+                if let QueueOp::Signal { job, .. } = op {
+                    rows.journal.want_group((job.clone(),));
+                }
+            }
             Op::Schedule(op) => schedule::wants(&mut rows.schedules, &batch.tenant, op, batch.now),
             Op::Journal(op) => {
-                rows.jobs.want((op.job.clone(),));
+                rows.queue.jobs.want((op.job.clone(),));
                 op.rows
                     .iter()
                     .for_each(|r| rows.journal.want((r.job.clone(), r.path.clone())));
@@ -165,15 +170,28 @@ fn one(rows: &mut Rows, batch: &Batch, op: &Op, stripe: u16, wakes: &mut Vec<Str
     Ok(match op {
         Op::Ledger(op) => Answer::Ledger(credits::apply(&mut rows.ledger, &batch.tenant, op, batch.now, stripe)?),
         Op::Queue(op) => {
-            let mut ended = Vec::new();
-            let mut answer = jobs::apply(&mut rows.jobs, &batch.tenant, op, batch.now, &mut ended)?;
-            settle_holds(rows, &ended, batch.now, stripe)?;
-            if let QueueOp::Redrive { job, .. } = op {
-                jobs::reopen(&mut rows.journal, job)?;
+            let mut effects = Effects::default();
+            let (queue, limits) = (&mut rows.queue, &mut rows.limits);
+            let mut answer = jobs::apply(queue, limits, &batch.tenant, op, batch.now, &mut effects)?;
+            settle_holds(rows, &effects.ended, batch.now, stripe)?;
+            if let (QueueOp::Enqueue(new), QueueAnswer::Job(job)) = (op, &answer)
+                && job.id != new.id
+                && let Some(hold) = new.hold.clone()
+            {
+                // Another job has its unique key: what was held for this one is not needed.
+                let release = LedgerOp::Release { hold };
+                credits::apply(&mut rows.ledger, &batch.tenant, &release, batch.now, stripe)?;
             }
-            wakes.extend(ended.iter().map(|end| topic::job(&end.job)));
+            match op {
+                QueueOp::Redrive { job, .. } => jobs::reopen(&mut rows.journal, job)?,
+                QueueOp::Signal { job, name, payload } => jobs::signal(&mut rows.journal, job, name, payload, batch.now)?,
+                QueueOp::Change { queue, .. } => wakes.push(topic::queue(queue)),
+                _ => {}
+            }
+            wakes.extend(effects.ended.iter().map(|end| topic::job(&end.job)));
+            wakes.extend(effects.ready.iter().map(|job| topic::queue(&job.queue)));
             if let QueueAnswer::Job(job) = &mut answer
-                && let Some(settled) = rows.jobs.get(&(job.id.clone(),))?
+                && let Some(settled) = rows.queue.jobs.get(&(job.id.clone(),))?
             {
                 *job = settled;
             }
@@ -183,7 +201,7 @@ fn one(rows: &mut Rows, batch: &Batch, op: &Op, stripe: u16, wakes: &mut Vec<Str
         Op::Schedule(op) => {
             let mut launches = Vec::new();
             let (tenant, now) = (&batch.tenant, batch.now);
-            let mut answer = schedule::apply(&mut rows.schedules, &mut rows.jobs, tenant, op, now, &mut launches)?;
+            let mut answer = schedule::apply(&mut rows.schedules, &mut rows.queue.jobs, tenant, op, now, &mut launches)?;
             launch_all(rows, batch, &launches, stripe, wakes)?;
             schedule::refresh(&rows.schedules, &mut answer);
             if answer.changed && !matches!(op, ScheduleOp::Fire(_)) {
@@ -192,7 +210,7 @@ fn one(rows: &mut Rows, batch: &Batch, op: &Op, stripe: u16, wakes: &mut Vec<Str
             Answer::Schedule(answer)
         }
         Op::Journal(op) => {
-            jobs::journal(&mut rows.jobs, &mut rows.journal, op)?;
+            jobs::journal(&mut rows.queue.jobs, &mut rows.journal, op)?;
             wakes.push(topic::job(&op.job));
             Answer::Ok
         }
@@ -233,7 +251,14 @@ fn launch_one(rows: &mut Rows, batch: &Batch, launch: &Launch, stripe: u16, wake
         credits::apply(&mut rows.ledger, &batch.tenant, &op, batch.now, stripe)?;
     }
     let op = QueueOp::Enqueue(Box::new(job.clone()));
-    let answer = jobs::apply(&mut rows.jobs, &batch.tenant, &op, batch.now, &mut Vec::new())?;
+    let answer = jobs::apply(
+        &mut rows.queue,
+        &mut rows.limits,
+        &batch.tenant,
+        &op,
+        batch.now,
+        &mut Effects::default(),
+    )?;
     wake_for(&op, &answer, wakes);
     Ok(())
 }
@@ -267,7 +292,7 @@ fn settle_holds(rows: &mut Rows, ended: &[Ended], now: Millis, stripe: u16) -> S
 
 /// A job that ended takes its hold with it: captured as it says, the rest released, in the same commit.
 fn settle_hold(rows: &mut Rows, end: &Ended, now: Millis, stripe: u16) -> Step<()> {
-    let Some(job) = rows.jobs.get(&(end.job.clone(),))? else {
+    let Some(job) = rows.queue.jobs.get(&(end.job.clone(),))? else {
         return Ok(());
     };
     let Some(hold) = &end.hold else { return Ok(()) };
@@ -292,7 +317,7 @@ fn settle_hold(rows: &mut Rows, end: &Ended, now: Millis, stripe: u16) -> Step<(
         Ok(answer) => {
             let captured = answer.captured();
             if captured.0 != 0 {
-                rows.jobs.put(jobs::Job {
+                rows.queue.jobs.put(jobs::Job {
                     captured,
                     ..(*job).clone()
                 })?;

@@ -43,6 +43,18 @@ impl Batch {
         self
     }
 
+    /// Whether a power cut may undo it and nobody is worse off: leases and heartbeats (what was leased is leased
+    /// again, and whoever held it is gone as well), progress, and the counting of limits.
+    pub fn passing(&self) -> bool {
+        let passing = |op: &Op| {
+            matches!(
+                op,
+                Op::Limit(_) | Op::Queue(QueueOp::Lease(_) | QueueOp::Heartbeat { .. } | QueueOp::Progress { .. })
+            )
+        };
+        self.key.is_none() && self.ops.iter().all(passing)
+    }
+
     /// Adds an operation.
     #[must_use]
     pub fn op(mut self, op: impl Into<Op>) -> Self {

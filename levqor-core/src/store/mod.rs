@@ -14,7 +14,8 @@ pub use apply::{apply, exists, wants};
 pub use batch::{Answer, Batch, IdemRow, Key, Op, Receipt};
 pub use group::{Grouped, run};
 pub use reads::{
-    AsOf, EntryFilter, JobFilter, JournalRead, LedgerRead, LedgerScope, Page, QueueRead, Reads, RecordRead, ScheduleRead,
+    AsOf, BatchRead, EntryFilter, JobFilter, JournalRead, LedgerRead, LedgerScope, Page, QueueRead, Reads, RecordRead,
+    ScheduleRead,
 };
 pub use rows::{DDL, Rows};
 

@@ -5,17 +5,19 @@ use async_trait::async_trait;
 use crate::credits::{Account, Entry, LedgerRows};
 use crate::error::Result;
 use crate::jobs::schedule::{ScheduleRow, Tick};
-use crate::jobs::{Job, JobState, JournalRow};
+use crate::jobs::{Job, JobBatch, JobState, JournalRow, QueueSettings};
 use crate::records::Record;
-use crate::types::{HoldId, JobId, MicroCredits, Millis, Tenant, TxnId};
+use crate::types::{BatchId, HoldId, JobId, MicroCredits, Millis, Tenant, TxnId};
 
 /// What a store lets read, by domain.
 #[derive(Clone)]
 pub struct Reads {
     /// Credits.
     pub ledger: Arc<dyn LedgerRead>,
-    /// Jobs.
+    /// Jobs and queues.
     pub queue: Arc<dyn QueueRead>,
+    /// Batches of jobs.
+    pub batches: Arc<dyn BatchRead>,
     /// Schedules.
     pub schedules: Arc<dyn ScheduleRead>,
     /// Steps of runs.
@@ -107,6 +109,8 @@ pub struct JobFilter {
     pub account: Option<String>,
     /// With this handler.
     pub handler: Option<String>,
+    /// Members of this batch.
+    pub batch: Option<BatchId>,
 }
 
 /// Reads jobs.
@@ -120,6 +124,16 @@ pub trait QueueRead: Send + Sync + 'static {
 
     /// How many jobs stand in each queue and state, live and dead ones; done ones are not counted.
     async fn counts(&self, tenant: &Tenant) -> Result<Vec<(String, JobState, u64)>>;
+
+    /// The queues that were told something, by name.
+    async fn queues(&self) -> Result<Vec<Arc<QueueSettings>>>;
+}
+
+/// Reads batches of jobs.
+#[async_trait]
+pub trait BatchRead: Send + Sync + 'static {
+    /// A batch by its id.
+    async fn batch(&self, tenant: &Tenant, id: &BatchId) -> Result<Option<Arc<JobBatch>>>;
 }
 
 /// Reads schedules.

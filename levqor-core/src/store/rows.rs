@@ -16,8 +16,8 @@ pub struct Rows {
     pub ledger: LedgerRows,
     /// Schedules.
     pub schedules: ScheduleRows,
-    /// Jobs.
-    pub jobs: QueueRows,
+    /// Queues and jobs.
+    pub queue: QueueRows,
     /// Steps of runs.
     pub journal: Table<JournalRow>,
     /// Documents.
@@ -49,7 +49,19 @@ macro_rules! each_table {
             $do;
         }
         {
-            let $t = &mut r.jobs;
+            let $t = &mut r.queue.settings;
+            $do;
+        }
+        {
+            let $t = &mut r.queue.uniques;
+            $do;
+        }
+        {
+            let $t = &mut r.queue.jobs;
+            $do;
+        }
+        {
+            let $t = &mut r.queue.batches;
             $do;
         }
         {
@@ -114,7 +126,7 @@ impl Rows {
             idem: Table::complete(),
             ledger: LedgerRows::complete(),
             schedules: ScheduleRows::complete(),
-            jobs: Table::complete(),
+            queue: QueueRows::complete(),
             journal: Table::complete(),
             records: Table::complete(),
             usage: Table::complete(),
@@ -129,7 +141,7 @@ impl Rows {
             idem: Table::partial(),
             ledger: LedgerRows::partial(),
             schedules: ScheduleRows::partial(),
-            jobs: Table::partial(),
+            queue: QueueRows::partial(),
             journal: Table::partial(),
             records: Table::partial(),
             usage: Table::partial(),
@@ -140,7 +152,7 @@ impl Rows {
 
     /// Where the undo logs stand.
     pub fn mark(&mut self) -> Mark {
-        let mut mark = Vec::with_capacity(14);
+        let mut mark = Vec::with_capacity(20);
         each_table!(self, |t| mark.push(t.mark()));
         Mark(mark)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::types::{GrantId, HoldId, JobId, MicroCredits, Millis, Tenant, TxnId, WorkerId};
+use crate::types::{BatchId, GrantId, HoldId, JobId, MicroCredits, Millis, Tenant, TxnId, WorkerId};
 
 /// One value of a row.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -141,7 +141,7 @@ macro_rules! through {
         })*
     };
 }
-through!(int: Millis, MicroCredits; text: JobId, GrantId, HoldId, TxnId, WorkerId, Tenant);
+through!(int: Millis, MicroCredits; text: JobId, BatchId, GrantId, HoldId, TxnId, WorkerId, Tenant);
 
 /// Makes an enum without data a text column, stored by the given names.
 #[macro_export]

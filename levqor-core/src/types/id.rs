@@ -128,6 +128,8 @@ macro_rules! ids {
 ids! {
     /// A job in a queue. A run of a pipeline is a job too; its id starts with `run_`.
     JobId = "job" | "run";
+    /// A batch of jobs.
+    BatchId = "batch";
     /// A grant of credits.
     GrantId = "grant";
     /// A hold on credits.

@@ -6,7 +6,7 @@ mod id;
 
 pub use amount::{MicroCredits, Money};
 pub use duration::parse_duration;
-pub use id::{GrantId, HoldId, JobId, Tenant, TxnId, WorkerId, random_bytes, secure_random};
+pub use id::{BatchId, GrantId, HoldId, JobId, Tenant, TxnId, WorkerId, random_bytes, secure_random};
 
 use serde::{Deserialize, Serialize};
 

@@ -9,7 +9,7 @@ use crate::process::Process;
 use crate::world::{World, submit};
 
 /// Runs that each child submits in its life.
-const PER_LIFE: usize = 2;
+const PER_LIFE: usize = 3;
 
 fn kills() -> usize {
     match std::env::var("LEVQOR_SOAK_KILLS") {
@@ -49,7 +49,7 @@ async fn loses_nothing(world: World) {
                 }
             }
         }
-        tokio::time::sleep(Duration::from_millis(random_below(50))).await;
+        tokio::time::sleep(Duration::from_millis(random_below(25))).await;
         child.kill().await.iter().for_each(|message| heard(message, &mut acked));
     }
     // What was acknowledged is there; all the other numbers are now, once.
@@ -72,7 +72,7 @@ async fn loses_nothing(world: World) {
     world.finish().await;
     let found = world.verify().await;
     // The kills did hit runs in the middle.
-    let hit = i64::try_from(kills / 20).unwrap();
+    let hit = i64::try_from(kills / 40).unwrap();
     assert!(found.redelivered >= hit, "{found:?}");
 }
 

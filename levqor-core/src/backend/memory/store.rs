@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use crate::backend::Hub;
 use crate::error::{Error, Result};
 use crate::jobs::schedule::{ScheduleRow, ScheduleState, Tick};
-use crate::jobs::{Job, JobState, JournalRow};
+use crate::jobs::{Job, JobBatch, JobState, JournalRow, QueueSettings};
 use crate::records::Record;
 use crate::store::{
-    Batch, JobFilter, JournalRead, Page, QueueRead, Reads, Receipt, RecordRead, Rows, ScheduleRead, Store, StoreInfo, Wakes,
-    apply,
+    Batch, BatchRead, JobFilter, JournalRead, Page, QueueRead, Reads, Receipt, RecordRead, Rows, ScheduleRead, Store, StoreInfo,
+    Wakes, apply,
 };
 use crate::table::Stop;
-use crate::types::{JobId, Tenant};
+use crate::types::{BatchId, JobId, Tenant};
 
 /// A store in memory: complete tables behind a lock. Every commit answers at once.
 #[derive(Clone)]
@@ -66,6 +66,7 @@ impl Store for MemoryStore {
         Reads {
             ledger: me.clone(),
             queue: me.clone(),
+            batches: me.clone(),
             schedules: me.clone(),
             journal: me.clone(),
             records: me,
@@ -84,7 +85,13 @@ impl Store for MemoryStore {
 #[async_trait]
 impl QueueRead for MemoryStore {
     async fn job(&self, tenant: &Tenant, id: &JobId) -> Result<Option<Arc<Job>>> {
-        Ok(self.lock().jobs.peek(&(id.clone(),)).filter(|j| j.tenant == *tenant).cloned())
+        Ok(self
+            .lock()
+            .queue
+            .jobs
+            .peek(&(id.clone(),))
+            .filter(|j| j.tenant == *tenant)
+            .cloned())
     }
 
     async fn jobs(&self, tenant: &Tenant, filter: &JobFilter, page: &Page) -> Result<Vec<Arc<Job>>> {
@@ -94,13 +101,14 @@ impl QueueRead for MemoryStore {
                 && filter.queue.as_deref().is_none_or(|q| *job.queue == *q)
                 && filter.account.as_deref().is_none_or(|a| job.account.as_deref() == Some(a))
                 && filter.handler.as_deref().is_none_or(|h| *job.handler == *h)
+                && filter.batch.as_ref().is_none_or(|b| job.batch.as_ref() == Some(b))
         };
         let rows = self.lock();
-        let mut found: Vec<_> = rows.jobs.iter().filter(|j| fits(j)).cloned().collect();
+        let mut found: Vec<_> = rows.queue.jobs.iter().filter(|j| fits(j)).cloned().collect();
         found.sort_unstable_by(|a, b| (b.created_at, &b.id).cmp(&(a.created_at, &a.id)));
         if let Some(after) = &page.after {
             // The job itself may not fit any more; its place is still its place.
-            let Some(last) = rows.jobs.peek(&(JobId::stored(after.clone()),)) else {
+            let Some(last) = rows.queue.jobs.peek(&(JobId::stored(after.clone()),)) else {
                 return Ok(Vec::new());
             };
             found.retain(|j| (j.created_at, &j.id) < (last.created_at, &last.id));
@@ -111,12 +119,31 @@ impl QueueRead for MemoryStore {
 
     async fn counts(&self, tenant: &Tenant) -> Result<Vec<(String, JobState, u64)>> {
         let mut counts = BTreeMap::new();
-        for job in self.lock().jobs.iter() {
+        for job in self.lock().queue.jobs.iter() {
             if job.tenant == *tenant && (job.state == JobState::Dead || !job.state.ended()) {
                 *counts.entry((job.queue.to_string(), job.state)).or_insert(0) += 1;
             }
         }
         Ok(counts.into_iter().map(|((queue, state), n)| (queue, state, n)).collect())
+    }
+
+    async fn queues(&self) -> Result<Vec<Arc<QueueSettings>>> {
+        let mut found: Vec<_> = self.lock().queue.settings.iter().cloned().collect();
+        found.sort_unstable_by(|a, b| a.queue.cmp(&b.queue));
+        Ok(found)
+    }
+}
+
+#[async_trait]
+impl BatchRead for MemoryStore {
+    async fn batch(&self, tenant: &Tenant, id: &BatchId) -> Result<Option<Arc<JobBatch>>> {
+        let rows = self.lock();
+        Ok(rows
+            .queue
+            .batches
+            .peek(&(id.clone(),))
+            .filter(|b| b.tenant == *tenant)
+            .cloned())
     }
 }
 

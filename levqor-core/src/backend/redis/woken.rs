@@ -102,6 +102,10 @@ mod tests {
             run_at: Millis(1),
             max_attempts: 1,
             hold: None,
+            held: crate::types::MicroCredits::ZERO,
+            unique: None,
+            concurrency_key: None,
+            batch: None,
         };
         let batch = Batch::new(Tenant::default(), Millis(1)).op(QueueOp::Enqueue(Box::new(job)));
         here.store.commit(batch).await.unwrap();

@@ -40,8 +40,9 @@ pub(super) trait Conn: Send {
     /// Runs a statement.
     async fn execute(&mut self, sql: &str, args: Vec<Arg>) -> Result<(), Fault>;
 
-    /// Starts a transaction that writes.
-    async fn begin(&mut self) -> Result<(), Fault>;
+    /// Starts a transaction that writes. One that is not `lasting` may be undone by a power cut (never by the end of
+    /// a process), if that makes it faster.
+    async fn begin(&mut self, lasting: bool) -> Result<(), Fault>;
 
     /// Starts a transaction that only reads, and sees one moment however long it takes.
     async fn begin_read(&mut self) -> Result<(), Fault>;

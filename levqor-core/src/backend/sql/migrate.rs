@@ -3,13 +3,13 @@
 use super::conn::{Arg, Conn, Fault};
 use super::text::Dialect;
 use crate::error::{Error, ErrorKind, Result};
-use crate::jobs::schedule;
+use crate::jobs::{self, schedule};
 use crate::store;
 use crate::table::{Cell, Kind};
 use crate::types::Millis;
 
 /// The versions of the schema: what each adds to the one before.
-const VERSIONS: &[&[&[&str]]] = &[store::DDL, &[schedule::DDL]];
+const VERSIONS: &[&[&[&str]]] = &[store::DDL, &[schedule::DDL], &[jobs::DDL_2]];
 
 /// The newest version that this build knows.
 pub(super) fn newest() -> i64 {

@@ -60,7 +60,7 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
     let driver = Postgres { pool };
 
     let mut conn = driver.take().await.map_err(Fault::into_error)?;
-    conn.begin().await.map_err(Fault::into_error)?;
+    conn.begin(true).await.map_err(Fault::into_error)?;
     let migrated = locked_migration(&mut conn, now).await;
     conn.end(migrated.is_ok()).await.map_err(Fault::into_error)?;
     migrated?;
@@ -222,7 +222,8 @@ impl Conn for PgConn {
         self.conn.execute(query).await.map(|_| ()).map_err(|e| fault(&e))
     }
 
-    async fn begin(&mut self) -> Result<(), Fault> {
+    /// Always lasting: workers on other hosts outlive the server, and what they were told must stay true.
+    async fn begin(&mut self, _lasting: bool) -> Result<(), Fault> {
         self.conn.execute("BEGIN").await.map_err(|e| fault(&e))?;
         self.open = true;
         Ok(())

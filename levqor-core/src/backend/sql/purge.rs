@@ -1,8 +1,10 @@
-//! Throws out what no longer says anything: limits that stand as if never seen, claims that ran out.
+//! Throws out what no longer says anything: limits that stand as if never seen, claims that ran out, unique keys
+//! of jobs that ended.
 
 use super::conn::{Arg, Conn, Fault};
 use super::text::Dialect;
 use crate::error::Result;
+use crate::jobs::QueueOp;
 use crate::store::{Batch, Op};
 use crate::types::Millis;
 
@@ -45,6 +47,7 @@ fn written(batches: &[&Batch]) -> Option<(Millis, i64)> {
     let rows_of = |op: &Op| match op {
         Op::Limit(op) => i64::try_from(op.len()).unwrap_or(i64::MAX),
         Op::Claim(_) => 1,
+        Op::Queue(QueueOp::Enqueue(new)) if new.unique.is_some() => 1,
         _ => 0,
     };
     let all = batches.iter().map(|b| (b.now, b.ops.iter().map(rows_of).sum::<i64>()));
@@ -58,7 +61,11 @@ pub(super) async fn purge(conn: &mut dyn Conn, dialect: Dialect, (now, most): (M
         Dialect::Sqlite => "",
         Dialect::Postgres => " FOR UPDATE SKIP LOCKED",
     };
-    for (table, column) in [("levqor_limit", "gone_at"), ("levqor_claim", "until")] {
+    for (table, column) in [
+        ("levqor_limit", "gone_at"),
+        ("levqor_claim", "until"),
+        ("levqor_job_unique", "until"),
+    ] {
         let sql = format!(
             "DELETE FROM {table} WHERE (tenant, key) IN \
              (SELECT tenant, key FROM {table} WHERE {column} <= $1 ORDER BY {column} LIMIT $2{locked})"

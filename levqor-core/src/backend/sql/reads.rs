@@ -9,11 +9,11 @@ use super::store::Inner;
 use super::text::TableSql;
 use crate::error::Result;
 use crate::jobs::schedule::{ScheduleRow, Tick};
-use crate::jobs::{Job, JobState, JournalRow};
+use crate::jobs::{Job, JobBatch, JobState, JournalRow, QueueSettings};
 use crate::records::Record;
-use crate::store::{JobFilter, JournalRead, Page, QueueRead, RecordRead, ScheduleRead};
+use crate::store::{BatchRead, JobFilter, JournalRead, Page, QueueRead, RecordRead, ScheduleRead};
 use crate::table::{Cell, Kind, Row};
-use crate::types::{JobId, Tenant};
+use crate::types::{BatchId, JobId, Tenant};
 
 pub(super) struct SqlReads(pub(super) Arc<Inner>);
 
@@ -68,6 +68,7 @@ impl QueueRead for SqlReads {
             ("queue", &filter.queue),
             ("account", &filter.account),
             ("handler", &filter.handler),
+            ("batch", &filter.batch.as_ref().map(ToString::to_string)),
         ];
         for (column, value) in columns.into_iter().filter_map(|(c, v)| v.as_deref().map(|v| (c, v))) {
             args.push(text(value));
@@ -103,6 +104,18 @@ impl QueueRead for SqlReads {
             _ => None,
         });
         Ok(counts.collect())
+    }
+
+    async fn queues(&self) -> Result<Vec<Arc<QueueSettings>>> {
+        self.pick("ORDER BY t.queue", vec![]).await
+    }
+}
+
+#[async_trait]
+impl BatchRead for SqlReads {
+    async fn batch(&self, tenant: &Tenant, id: &BatchId) -> Result<Option<Arc<JobBatch>>> {
+        let tail = "WHERE t.id = $1 AND t.tenant = $2";
+        self.one(tail, vec![text(id.as_str()), text(tenant.as_str())]).await
     }
 }
 

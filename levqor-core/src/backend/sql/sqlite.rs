@@ -27,7 +27,8 @@ const OLDEST: (u32, u32, u32) = (3, 51, 3);
 
 /// Opens (and if need be makes) a SQLite file.
 ///
-/// Write-ahead log, `synchronous=FULL`: what is acknowledged survives a power cut. A lock file beside
+/// Write-ahead log, `synchronous=FULL`: what is acknowledged survives a power cut, but for what is worth nothing
+/// after one ([`Batch::passing`](crate::store::Batch::passing)). A lock file beside
 /// it (`<file>.lock`) is taken by every writer, because SQLite's own locks are lost when another copy
 /// of SQLite in the same process closes the file; and a file that another library of this process has
 /// open is refused (`store.foreign_handle`).
@@ -89,8 +90,10 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
         lock: None,
         held: None,
         open: false,
+        durable: options.durable,
+        full: options.durable,
     };
-    conn.begin().await.map_err(Fault::into_error)?;
+    conn.begin(true).await.map_err(Fault::into_error)?;
     let migrated = migrate(&mut conn, Dialect::Sqlite, now).await;
     conn.end(migrated.is_ok()).await.map_err(Fault::into_error)?;
     migrated?;
@@ -106,6 +109,7 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
         options: options_of,
         pool,
         lock,
+        durable: options.durable,
         _ours: ours,
     };
     let mut info = StoreInfo::new("sqlite", path.display().to_string());
@@ -137,6 +141,7 @@ struct Sqlite {
     options: SqliteConnectOptions,
     pool: SqlitePool,
     lock: WriteLock,
+    durable: bool,
     _ours: Ours,
 }
 
@@ -149,6 +154,8 @@ impl Driver for Sqlite {
             lock: Some(self.lock.clone()),
             held: None,
             open: false,
+            durable: self.durable,
+            full: self.durable,
         }))
     }
 
@@ -159,6 +166,8 @@ impl Driver for Sqlite {
             lock: None,
             held: None,
             open: false,
+            durable: self.durable,
+            full: self.durable,
         }))
     }
 
@@ -181,6 +190,10 @@ struct SqliteConn {
     lock: Option<WriteLock>,
     held: Option<Held>,
     open: bool,
+    /// Whether commits that have to last are synced to the disk.
+    durable: bool,
+    /// Whether the next commit is.
+    full: bool,
 }
 
 impl SqliteConn {
@@ -244,9 +257,20 @@ impl Conn for SqliteConn {
         self.raw().execute(query).await.map(|_| ()).map_err(|e| fault(&e))
     }
 
-    async fn begin(&mut self) -> Result<(), Fault> {
+    async fn begin(&mut self, lasting: bool) -> Result<(), Fault> {
         if let Some(lock) = &self.lock {
             self.held = Some(lock.take().await?);
+        }
+        let full = self.durable && lasting;
+        if self.full != full {
+            // A commit that syncs makes those before it durable as well: they are in the same log.
+            let mode = if full {
+                "PRAGMA synchronous = FULL"
+            } else {
+                "PRAGMA synchronous = NORMAL"
+            };
+            self.raw().execute(mode).await.map_err(|e| fault(&e))?;
+            self.full = full;
         }
         // IMMEDIATE: a transaction that starts as a reader and then wants to write is refused when
         // another has written meanwhile.

@@ -147,6 +147,7 @@ impl Store for SqlStore {
         Reads {
             ledger: reader.clone(),
             queue: reader.clone(),
+            batches: reader.clone(),
             schedules: reader.clone(),
             journal: reader.clone(),
             records: reader,

@@ -165,7 +165,7 @@ async fn once(
 ) -> Result<(Vec<Result<Receipt>>, bool), (Fault, Effect)> {
     let before = |f: Fault| (f, Effect::None);
     let dialect = driver.dialect();
-    conn.begin().await.map_err(before)?;
+    conn.begin(!batches.iter().all(|b| b.passing())).await.map_err(before)?;
     let mut rows = Rows::partial();
     batches.iter().for_each(|b| wants(&mut rows, b, stripe));
     let outcomes = {

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 mod linked;
-mod ops;
+pub(super) mod ops;
 mod options;
 
 pub use linked::Linked;

@@ -4,7 +4,7 @@ use super::{CaptureOptions, GrantOptions, RefundOptions};
 use crate::credits::{Expiry, LedgerOp, NewGrant};
 use crate::types::{GrantId, HoldId, MicroCredits, Millis, Money, TxnId};
 
-pub(super) fn grant(now: Millis, account: &str, amount: MicroCredits, options: GrantOptions) -> LedgerOp {
+pub(in crate::engine) fn grant(now: Millis, account: &str, amount: MicroCredits, options: GrantOptions) -> LedgerOp {
     LedgerOp::Grant(NewGrant {
         priority: options.priority,
         category: options.category,
@@ -17,7 +17,7 @@ pub(super) fn grant(now: Millis, account: &str, amount: MicroCredits, options: G
     })
 }
 
-pub(super) fn spend(now: Millis, account: &str, amount: MicroCredits) -> LedgerOp {
+pub(in crate::engine) fn spend(now: Millis, account: &str, amount: MicroCredits) -> LedgerOp {
     LedgerOp::Spend {
         txn: TxnId::new(now),
         owner: account.into(),
@@ -25,7 +25,7 @@ pub(super) fn spend(now: Millis, account: &str, amount: MicroCredits) -> LedgerO
     }
 }
 
-pub(super) fn hold(now: Millis, account: &str, amount: MicroCredits, expires: Option<Expiry>) -> LedgerOp {
+pub(in crate::engine) fn hold(now: Millis, account: &str, amount: MicroCredits, expires: Option<Expiry>) -> LedgerOp {
     LedgerOp::Hold {
         hold: HoldId::new(now),
         owner: account.into(),
@@ -34,7 +34,7 @@ pub(super) fn hold(now: Millis, account: &str, amount: MicroCredits, expires: Op
     }
 }
 
-pub(super) fn capture(now: Millis, hold: &HoldId, options: CaptureOptions) -> LedgerOp {
+pub(in crate::engine) fn capture(now: Millis, hold: &HoldId, options: CaptureOptions) -> LedgerOp {
     LedgerOp::Capture {
         txn: TxnId::new(now),
         hold: hold.clone(),
@@ -44,7 +44,7 @@ pub(super) fn capture(now: Millis, hold: &HoldId, options: CaptureOptions) -> Le
     }
 }
 
-pub(super) fn refund(now: Millis, txn: &TxnId, options: RefundOptions) -> LedgerOp {
+pub(in crate::engine) fn refund(now: Millis, txn: &TxnId, options: RefundOptions) -> LedgerOp {
     LedgerOp::Refund {
         txn: TxnId::new(now),
         of: txn.clone(),
@@ -53,7 +53,7 @@ pub(super) fn refund(now: Millis, txn: &TxnId, options: RefundOptions) -> Ledger
     }
 }
 
-pub(super) fn clawback(now: Millis, grant: &GrantId, refunded: Money) -> LedgerOp {
+pub(in crate::engine) fn clawback(now: Millis, grant: &GrantId, refunded: Money) -> LedgerOp {
     LedgerOp::Clawback {
         txn: TxnId::new(now),
         grant: grant.clone(),
@@ -61,7 +61,7 @@ pub(super) fn clawback(now: Millis, grant: &GrantId, refunded: Money) -> LedgerO
     }
 }
 
-pub(super) fn transfer(now: Millis, from: &str, to: &str, amount: MicroCredits) -> LedgerOp {
+pub(in crate::engine) fn transfer(now: Millis, from: &str, to: &str, amount: MicroCredits) -> LedgerOp {
     LedgerOp::Transfer {
         txn: TxnId::new(now),
         from: from.into(),

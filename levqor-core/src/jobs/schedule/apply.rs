@@ -8,7 +8,7 @@ use super::{
     Tick, TickOutcome, TickTask, Trigger, Waiting,
 };
 use crate::error::{Error, Result};
-use crate::jobs::QueueRows;
+use crate::jobs::Job;
 use crate::json;
 use crate::table::{Step, Table};
 use crate::types::{JobId, Millis, Tenant};
@@ -50,7 +50,7 @@ impl ScheduleRows {
 /// paid for and enqueued in the same commit.
 pub fn apply(
     rows: &mut ScheduleRows,
-    jobs: &mut QueueRows,
+    jobs: &mut Table<Job>,
     tenant: &Tenant,
     op: &ScheduleOp,
     now: Millis,
@@ -259,7 +259,7 @@ fn place(row: &mut ScheduleRow, plan: &Plan, now: Millis) -> Step<()> {
 }
 
 /// The jobs of the row that have not ended.
-fn still_running(jobs: &mut QueueRows, row: &ScheduleRow) -> Step<Vec<JobId>> {
+fn still_running(jobs: &mut Table<Job>, row: &ScheduleRow) -> Step<Vec<JobId>> {
     let ids = row.running()?;
     ids.iter().for_each(|id| jobs.want((id.clone(),)));
     let mut running = Vec::new();
@@ -283,7 +283,7 @@ fn job_id(row: &ScheduleRow, is_run: bool, at: Millis, what: &str, n: i64) -> Jo
 /// What one operation does to one schedule.
 struct Work<'a> {
     rows: &'a mut ScheduleRows,
-    jobs: &'a mut QueueRows,
+    jobs: &'a mut Table<Job>,
     launches: &'a mut Vec<Launch>,
     row: ScheduleRow,
     schedule: Schedule,
@@ -396,7 +396,7 @@ impl Work<'_> {
 
 fn claim(
     rows: &mut ScheduleRows,
-    jobs: &mut QueueRows,
+    jobs: &mut Table<Job>,
     tenant: &Tenant,
     fire: &Fire,
     now: Millis,
@@ -483,7 +483,7 @@ fn claim(
 
 fn extra(
     rows: &mut ScheduleRows,
-    jobs: &mut QueueRows,
+    jobs: &mut Table<Job>,
     tenant: &Tenant,
     start: &Start,
     now: Millis,

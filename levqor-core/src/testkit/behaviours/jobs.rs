@@ -121,7 +121,13 @@ pub async fn a_snooze_is_no_attempt(s: &Stores) {
         must(
             store,
             at(i * 10 + 1),
-            finish(&leased, Finish::Snoozed { until: at(i * 10 + 10) }),
+            finish(
+                &leased,
+                Finish::Snoozed {
+                    until: at(i * 10 + 10),
+                    signal: false,
+                },
+            ),
         )
         .await;
         assert!(lease(store, at(i * 10 + 9), "q", 10).await.is_empty());

@@ -71,6 +71,10 @@ pub(super) fn job(queue: &str) -> NewJob {
         run_at: T0,
         max_attempts: 3,
         hold: None,
+        held: MicroCredits::ZERO,
+        unique: None,
+        concurrency_key: None,
+        batch: None,
     }
 }
 
@@ -110,7 +114,7 @@ pub(super) async fn lease(store: &Arc<dyn Store>, now: Millis, queue: &str, max:
         max_crashes: 3,
     };
     match must(store, now, QueueOp::Lease(ask)).await {
-        Answer::Queue(QueueAnswer::Leased(jobs)) => jobs,
+        Answer::Queue(QueueAnswer::Leased { jobs, .. }) => jobs,
         other => panic!("a lease was answered with {other:?}"),
     }
 }

@@ -115,7 +115,11 @@ pub async fn sixty_jobs_of_sixty_accounts_die_in_one_commit(s: &Stores) {
         max_crashes: 1,
     };
     let answer = must(store, at(MINUTE), QueueOp::Lease(ask)).await;
-    assert_eq!(answer, Answer::Queue(QueueAnswer::Leased(vec![])));
+    let nothing = QueueAnswer::Leased {
+        jobs: vec![],
+        again: None,
+    };
+    assert_eq!(answer, Answer::Queue(nothing));
     for i in 0..60 {
         assert_eq!(account(store, &format!("a{i}")).await.held, credits(0));
     }
@@ -181,7 +185,7 @@ pub async fn many_queues_are_served_in_their_order(s: &Stores) {
             max_crashes: 3,
         };
         match must(store, at(1), QueueOp::Lease(ask)).await {
-            Answer::Queue(QueueAnswer::Leased(jobs)) => found.extend(jobs.iter().map(|j| j.queue.clone())),
+            Answer::Queue(QueueAnswer::Leased { jobs, .. }) => found.extend(jobs.iter().map(|j| j.queue.clone())),
             other => panic!("{other:?}"),
         }
     }

@@ -10,6 +10,7 @@ pub mod holds;
 pub mod jobs;
 pub mod journal;
 pub mod leases;
+pub mod queues;
 pub mod reads;
 pub mod records;
 pub mod schedules;
@@ -63,6 +64,19 @@ macro_rules! conformance {
             leases::two_stores_lease_every_job_once,
             journal::steps_are_written_under_the_lease_only,
             journal::settled_steps_stay,
+            queues::a_paused_queue_gives_nothing,
+            queues::a_queue_runs_as_many_as_it_may,
+            queues::jobs_of_one_key_run_one_after_another,
+            queues::a_crowd_of_one_key_hides_nobody,
+            queues::a_queue_starts_jobs_at_its_rate,
+            queues::a_key_starts_jobs_at_its_rate,
+            queues::bad_limits_are_refused,
+            queues::a_unique_job_is_there_once,
+            queues::a_unique_job_keeps_its_key_for_a_while,
+            queues::debounced_jobs_become_one,
+            queues::a_job_follows_its_batch,
+            queues::a_batch_with_a_failure_waits_or_goes_on,
+            queues::a_signal_ends_a_wait,
             records::versions_guard_records,
             records::an_expired_record_is_absent,
             records::usage_counts_once,

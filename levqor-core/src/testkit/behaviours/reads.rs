@@ -109,6 +109,7 @@ pub async fn jobs_are_filtered_and_counted(s: &Stores) {
         queue: Some("p".into()),
         account: Some("ada".into()),
         handler: Some("even".into()),
+        ..JobFilter::default()
     };
     assert_eq!(count(narrow).await, 1);
     let mut counts = store.reads().queue.counts(&tenant()).await.unwrap();
