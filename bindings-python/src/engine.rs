@@ -30,6 +30,7 @@ use crate::host::{HostCheck, HostConnector};
 use crate::limiter::Limiter;
 use crate::runtime::{first, runtime, wait};
 use crate::verbs::{Answer, Args, Verb, Work};
+use crate::wf::HostHandler;
 use crate::worker::Worker;
 use crate::{fork, logs, verbs};
 
@@ -59,6 +60,7 @@ pub(crate) struct Shared {
     config: Config,
     clock: Option<Arc<dyn Clock>>,
     connectors: Snapshot<Vec<Arc<HostConnector>>>,
+    handlers: Snapshot<Vec<HostHandler>>,
     pub(crate) checks: Snapshot<Vec<Arc<HostCheck>>>,
     slot: PerProcess<Mutex<Slot>>,
     /// Grows whenever the engine is closed.
@@ -171,7 +173,11 @@ impl Shared {
         let backend = opened
             .await
             .map_err(|e| Error::internal(format!("opening the store died: {e}")))??;
-        self.build(self.keep_limits(backend))
+        let core = self.build(self.keep_limits(backend))?;
+        for handler in self.handlers.get() {
+            core.register(&handler.name, handler.retry.handler(), Arc::new(handler.clone()))?;
+        }
+        Ok(core)
     }
 
     fn keep_limits(&self, backend: Backend) -> Backend {
@@ -306,6 +312,7 @@ impl Engine {
             config,
             clock: clock.map(|clock| clock.get().clock()),
             connectors: Snapshot::new(Vec::new()),
+            handlers: Snapshot::new(Vec::new()),
             checks: Snapshot::new(Vec::new()),
             slot: PerProcess::new(),
             epoch: AtomicU32::new(0),
@@ -408,6 +415,21 @@ impl Engine {
         checks.retain(|known| known.name() != check.name());
         checks.push(Arc::new(check));
         self.shared.checks.set(checks);
+        Ok(())
+    }
+
+    /// Adds a handler of jobs that is written in Python, or puts another in its place.
+    fn add_handler(&self, py: Python<'_>, name: String, retry: &Bound<'_, PyAny>, run: Py<PyAny>) -> PyResult<()> {
+        let retry = to_json(retry).and_then(|r| verbs::read(r, "retry", "")).map_err(|e| raise(py, &e))?;
+        let handler = HostHandler::new(name, retry, run);
+        if let Some(core) = self.shared.opened() {
+            let added = core.register(&handler.name, handler.retry.handler(), Arc::new(handler.clone()));
+            added.map_err(|e| raise(py, &e))?;
+        }
+        let mut handlers = self.shared.handlers.get().clone();
+        handlers.retain(|known| known.name != handler.name);
+        handlers.push(handler);
+        self.shared.handlers.set(handlers);
         Ok(())
     }
 

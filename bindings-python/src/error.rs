@@ -54,7 +54,8 @@ pub(crate) fn absorb(py: Python<'_>, raised: &PyErr, code: &str) -> Error {
         .str()
         .map_or_else(|_| String::new(), |s| s.to_string_lossy().into_owned());
     let text: String = text.chars().take(500).collect();
-    Error::new(ErrorKind::Internal, code, format!("{name}: {text}"))
+    // What a host's function raises may pass; what must not be tried again is said by one of our exceptions.
+    Error::new(ErrorKind::Internal, code, format!("{name}: {text}")).retry(code.starts_with("job."))
 }
 
 /// Every kind of error with its status, for the test that no exception class is missing.

@@ -55,6 +55,18 @@ impl<T> Born<T> {
     }
 }
 
+impl Born<pyo3::Py<pyo3::PyAny>> {
+    /// Something of Python's, which goes over a fork; only the engine's things do not.
+    pub(crate) fn lasting(value: pyo3::Py<pyo3::PyAny>) -> Self {
+        Born::new(value)
+    }
+
+    /// The object, in whatever process.
+    pub(crate) fn any(&self) -> &pyo3::Py<pyo3::PyAny> {
+        &self.value
+    }
+}
+
 impl<T> Drop for Born<T> {
     #[allow(unsafe_code)]
     fn drop(&mut self) {

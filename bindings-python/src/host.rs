@@ -26,9 +26,8 @@ impl Function {
         let function = self.0.clone();
         let done = tokio::task::spawn_blocking(move || {
             Python::try_attach(|py| {
-                let function = function.get().ok_or_else(|| Error::internal("the process was forked"))?;
                 let argument = to_python(py, &argument).map_err(|e| absorb(py, &e, code))?;
-                let answer = function.bind(py).call1((argument,)).map_err(|e| absorb(py, &e, code))?;
+                let answer = function.any().bind(py).call1((argument,)).map_err(|e| absorb(py, &e, code))?;
                 to_json(&answer)
             })
         });

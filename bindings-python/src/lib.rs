@@ -17,6 +17,7 @@ mod logs;
 mod permit;
 mod runtime;
 mod verbs;
+mod wf;
 mod worker;
 
 /// The compiled half of the package `levqor`.
@@ -36,6 +37,8 @@ mod _native {
     use crate::permit::Permit;
     #[pymodule_export]
     use crate::verbs::{verb, verbs_list};
+    #[pymodule_export]
+    use crate::wf::{Ticket, Wf};
     #[pymodule_export]
     use crate::worker::{Events, Worker};
 

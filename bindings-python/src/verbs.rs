@@ -8,6 +8,7 @@
 mod args;
 mod credits;
 mod integrity;
+mod jobs;
 mod limits;
 mod records;
 mod runs;
@@ -123,6 +124,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static Verb> {
         limits::TABLE,
         credits::TABLE,
         runs::TABLE,
+        jobs::TABLE,
         schedules::TABLE,
         records::TABLE,
         integrity::TABLE,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from levqor._types import Span
     from levqor.connectors import Connector
+    from levqor.handlers import Atomic
     from levqor.models import ActionStats, Info
     from levqor.worker import Worker
 
@@ -61,6 +62,17 @@ class Engine(Room):
     def _events(self) -> _native.Events:
         raise NotImplementedError
 
+    @verb
+    def handlers(self) -> list[str]:
+        """The names of the handlers of jobs."""
+        raise NotImplementedError
+
+    @verb
+    def _commit(self, operations: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> dict[str, Any]:
+        raise NotImplementedError
+
+    ahandlers = twin(handlers)
+    _acommit = twin(_commit)
     ainfo = twin(info)
     anow = twin(now)
     astats = twin(stats)
@@ -76,7 +88,7 @@ class Levqor(Engine):
     """
 
     __slots__ = (
-        "__weakref__", "_background", "_limiters", "connectors", "credits", "integrity", "jobs", "limits", "pipelines",
+        "__weakref__", "_background", "_crons", "_limiters", "connectors", "credits", "integrity", "jobs", "limits", "pipelines",
         "records", "runs", "schedules",
     )
 
@@ -119,6 +131,7 @@ class Levqor(Engine):
         self._native = native
         self._limiters: dict[tuple[str, str], _native.Limiter] = {}
         self._background: Worker | None = None
+        self._crons: list[dict[str, Any]] = []
         self.limits = Limits(native)
         self.credits = Credits(native)
         self.runs = Runs(native)
@@ -150,6 +163,61 @@ class Levqor(Engine):
     def check(self, id: str, **about: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Makes a function a check of every integrity run; see `Integrity.check`."""
         return self.integrity.check(id, **about)
+
+    def job(self, function: Any = None, /, *, name: str | None = None, queue: str | None = None, max_attempts: int | None = None,
+            backoff: Mapping[str, Span] | None = None, timeout: Span | None = None, **options: Any) -> Any:
+        """Makes a function the handler of the jobs of its name. It stays callable, and gets `.enqueue(..)`, `.enqueue_at`, `.enqueue_in` and `.test`.
+
+        If its first parameter is called `wf`, it is given the context: steps, waits, progress. What it raises is tried
+        again while attempts are left; `GiveUp` and errors of ours that say so are not.
+        """
+        from levqor.handlers import Handler
+
+        def add(function: Callable[..., Any]) -> Handler[Any]:
+            handler = Handler(self, function, name, {"queue": queue, **options})
+            retry = {"attempts": max_attempts, "timeout": timeout, **(backoff or {})}
+            retry = {key: value for key, value in retry.items() if value is not None}
+            self._native.add_handler(handler.name, retry, lambda wf, input: handler.run(wf, input, self))
+            return handler
+
+        return add if function is None else add(function)
+
+    def workflow(self, name: str | None = None, /, **options: Any) -> Any:
+        """The same for a function of the context: `def onboard(wf, email): user = wf.step("create", create_user, email)`."""
+        if callable(name):
+            return self.job(name, **options)
+        return self.job(name=name, **options)
+
+    def cron(self, expression: str, *, tz: str = "UTC", misfire: str | int = "once", name: str | None = None, queue: str = "default",
+             max_attempts: int = 1, jitter: Span | None = None, overlap: str = "skip") -> Any:
+        """Does a function by a cron expression, once over all processes. Declared in the store when a worker starts."""
+
+        def add(function: Callable[..., Any]) -> Any:
+            from levqor.handlers import _seconds
+
+            handler = self.job(function, name=name, queue=queue)
+            schedule: dict[str, Any] = {
+                "id": handler.name, "when": {"cron": expression}, "zone": tz, "overlap": overlap,
+                "misfire": {"all": misfire} if isinstance(misfire, int) else misfire,
+                "target": {"kind": "job", "handler": handler.name, "queue": queue, "max_attempts": max_attempts, "args": {}},
+            }
+            if jitter is not None:
+                schedule["jitter"] = round(_seconds(jitter) * 1000)
+            self._crons.append(schedule)
+            return handler
+
+        return add
+
+    def declare(self) -> None:
+        """Puts the schedules of `cron` into the store. Safe to repeat; a worker does it when it starts."""
+        for schedule in self._crons:
+            self.schedules.put(schedule)
+
+    def atomic(self, idempotency_key: str | None = None) -> Atomic:
+        """Operations that happen together or not at all: `with lq.atomic() as tx: tx.credits.hold(..); tx.enqueue(..)`."""
+        from levqor.handlers import Atomic
+
+        return Atomic(self, idempotency_key)
 
     def worker(
         self,

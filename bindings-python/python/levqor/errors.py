@@ -10,9 +10,9 @@ from typing import Any
 
 __all__ = [
     "BadSignature", "Busy", "Cancelled", "Config", "Conflict", "Corrupt", "Duplicate", "FloatAmount", "Forbidden", "ForeignHandle",
-    "Full", "IdempotencyMismatch", "InsufficientCredits", "Internal", "InvalidInput", "KeyExpired", "KeyInvalid",
+    "Full", "GiveUp", "IdempotencyMismatch", "InsufficientCredits", "Internal", "InvalidInput", "KeyExpired", "KeyInvalid",
     "KeyRevoked", "LeaseLost", "LevqorError", "NotFound", "RateLimited", "Replayed", "SchemaTooNew", "ScopeMissing",
-    "Stale", "Storage", "Timeout", "TokenExpired", "TokenInvalid", "Unauthorized", "Unavailable", "Unsupported",
+    "Stale", "Storage", "Suspended", "Timeout", "TokenExpired", "TokenInvalid", "Unauthorized", "Unavailable", "Unsupported",
     "WebhookRejected",
 ]
 
@@ -291,22 +291,38 @@ class Internal(LevqorError):
     """A fault of Levqor's own."""
 
 
+class GiveUp(Conflict):
+    """Raised by a handler: trying again would not help, and the job becomes a dead letter at once."""
+
+    code = "job.gave_up"
+
+
+class Suspended(BaseException):
+    """Ends a handler whose job waits; it is called again later. Let it through."""
+
+    def __init__(self, message: str = "", document: dict[str, Any] | None = None) -> None:
+        super().__init__(message)
+        self._document = document or {"kind": "conflict", "code": "job.suspended", "message": message}
+
+
 _KINDS: dict[str, type[LevqorError]] = {
     "invalid": InvalidInput, "not_found": NotFound, "conflict": Conflict, "insufficient": InsufficientCredits,
     "rate_limited": RateLimited, "denied": Forbidden, "unsupported": Unsupported, "config": Config,
     "unavailable": Unavailable, "timeout": Timeout, "corrupt": Corrupt, "internal": Internal,
 }
 _CODES: dict[str, type[LevqorError]] = {
-    "amount.float": FloatAmount, "idempotency.mismatch": IdempotencyMismatch, "jobs.lease_lost": LeaseLost, "claims.lost": LeaseLost,
+    "amount.float": FloatAmount, "idempotency.mismatch": IdempotencyMismatch, "jobs.lease_lost": LeaseLost, "job.stopped": LeaseLost, "claims.lost": LeaseLost,
     "journal.settled": LeaseLost, "store.foreign_handle": ForeignHandle, "store.inherited_handle": ForeignHandle, "store.busy": Busy,
     "limits.busy": Busy, "limits.full": Full, "store.full": Full, "store.schema_too_new": SchemaTooNew,
     "ledger.source_taken": Duplicate, "store.exists": Duplicate, "connector.duplicate": Duplicate, "record.changed": Conflict,
 }
 
 
-def _of_document(document: dict[str, Any]) -> LevqorError:
+def _of_document(document: dict[str, Any]) -> BaseException:
     """The exception of an error that came out of the engine."""
     code, kind = document["code"], document["kind"]
+    if code == "job.suspended":
+        return Suspended(document["message"], {name: document[name] for name in ("kind", "code", "message", "hint") if name in document})
     made = (_CODES.get(code) or _KINDS.get(kind, LevqorError))(document["message"])
     made.code, made.kind, made.status = code, kind, document["status"]
     made.retryable, made.effect = document["retryable"], document.get("effect", "none")

@@ -207,13 +207,62 @@ class Job(_Model):
     error: Any
     progress: Any
     captured: Decimal
+    held: Decimal
     hold: str | None
     cancel_asked: bool
     worker: str | None
+    unique_key: str | None
+    concurrency_key: str | None
+    batch: str | None
     run_at: datetime
     created_at: datetime
     started_at: datetime | None
     ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Enqueued(_Model):
+    """A job that was enqueued. `duplicate`: another job had its unique key, and this is that job."""
+
+    id: str
+    duplicate: bool
+    replayed: bool
+    hold: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(_Model):
+    """Jobs that belong together."""
+
+    id: str
+    tenant: str
+    state: str
+    total: int
+    done: int
+    dead: int
+    cancelled: int
+    then: str | None
+    always: bool
+    created_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Redriven(_Model):
+    """What became of many dead letters."""
+
+    jobs: list[str]
+    refused: list[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue(_Model):
+    """A queue that was told something."""
+
+    queue: str
+    paused: bool
+    updated_at: datetime
+    limits: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from levqor._verb import Room, twin, verb
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from levqor._types import Amount, Instant, JobState, Json, Span
-    from levqor.models import Job, Output, Pipeline, QueueCount, Registered, Run, Submitted
+    from levqor.models import Batch, Enqueued, Job, Output, Pipeline, Queue, QueueCount, Redriven, Registered, Run, Submitted
 
 __all__ = ["Connectors", "Jobs", "Pipelines", "Runs"]
 
@@ -61,13 +61,40 @@ class Runs(Room):
 
 
 class Jobs(Room):
-    """Jobs: look at them, call them off, bring them back."""
+    """Jobs: enqueue them, look at them, call them off, bring them back; and their queues."""
 
     __slots__ = ()
 
     @verb
+    def enqueue(self, handler: str, input: Json = {}, *, idempotency_key: str | None = None, options: Mapping[str, Any] | None = None) -> Enqueued:
+        """Puts a job for a handler into its queue. Options: `queue`, `account`, `hold`, `priority`, `run_at`, `delay`, `max_attempts`,
+        `unique`, `debounce`, `concurrency_key`, `batch`."""
+        raise NotImplementedError
+
+    @verb
+    def enqueue_many(self, requests_: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> list[Enqueued]:
+        """Puts many jobs into their queues, in one commit."""
+        raise NotImplementedError
+
+    @verb
+    def enqueue_batch(self, members: Sequence[Mapping[str, Any]], *, then: Mapping[str, Any] | None = None, always: bool = False,
+                      idempotency_key: str | None = None) -> str:
+        """Enqueues jobs that belong together, and one that follows when all of them have ended. Gives the batch's id."""
+        raise NotImplementedError
+
+    @verb
+    def batch(self, batch_id: str) -> Batch:
+        """A batch by its id."""
+        raise NotImplementedError
+
+    @verb
     def get(self, job_id: str) -> Job:
         """A job by its id."""
+        raise NotImplementedError
+
+    @verb
+    def wait(self, job_id: str, at_most: Span = 60) -> Run:
+        """Waits until a job has ended, at most so long."""
         raise NotImplementedError
 
     @verb
@@ -91,16 +118,58 @@ class Jobs(Room):
         raise NotImplementedError
 
     @verb
+    def redrive_all(self, *, queue: str | None = None, account: str | None = None, handler: str | None = None, code: str | None = None,
+                    at_most: int = 1000) -> Redriven:
+        """Brings the dead letters back that a filter picks and whose error has this code."""
+        raise NotImplementedError
+
+    @verb
+    def signal(self, job_id: str, name: str, payload: Json | None = None) -> Job:
+        """Tells a job something that it waits for, or will wait for."""
+        raise NotImplementedError
+
+    @verb
+    def pause(self, queue: str) -> None:
+        """Takes nothing more from a queue, in all processes."""
+        raise NotImplementedError
+
+    @verb
+    def resume(self, queue: str) -> None:
+        """Takes jobs from a queue again."""
+        raise NotImplementedError
+
+    @verb
+    def limit(self, queue: str, limits: Mapping[str, Any]) -> None:
+        """Gives a queue limits over all workers: `running`, `per_key`, `rate`, `rate_per_key`."""
+        raise NotImplementedError
+
+    @verb
+    def queues(self) -> list[Queue]:
+        """The queues that were told something."""
+        raise NotImplementedError
+
+    @verb
     def list(self, *, state: JobState | None = None, queue: str | None = None, account: str | None = None, handler: str | None = None,
-             after: str | None = None, limit: int = 50) -> list[Job]:
+             batch: str | None = None, after: str | None = None, limit: int = 50) -> list[Job]:
         """Jobs, newest first."""
         raise NotImplementedError
 
+    aenqueue = twin(enqueue)
+    aenqueue_many = twin(enqueue_many)
+    aenqueue_batch = twin(enqueue_batch)
+    abatch = twin(batch)
     aget = twin(get)
+    await_ = twin(wait)
     adead = twin(dead)
     acounts = twin(counts)
     acancel = twin(cancel)
     aredrive = twin(redrive)
+    aredrive_all = twin(redrive_all)
+    asignal = twin(signal)
+    apause = twin(pause)
+    aresume = twin(resume)
+    alimit = twin(limit)
+    aqueues = twin(queues)
     alist = twin(list)
 
 

@@ -31,6 +31,7 @@ class Worker:
 
     def start(self) -> Self:
         """Begins to work, and comes back at once. A second time does nothing."""
+        self._engine.declare()
         self._native.start()
         _started.add(self)
         return self

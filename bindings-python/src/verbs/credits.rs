@@ -1,7 +1,7 @@
 //! Credits.
 
 use levqor::credits::{Category, OnExpired, Overage, Rollover, split};
-use levqor::engine::{CaptureOptions, GrantOptions, Linked, RefundOptions};
+use levqor::engine::{Atomic, CaptureOptions, GrantOptions, Linked, Place, RefundOptions};
 use levqor::error::{Error, Result};
 use levqor::store::AsOf;
 use levqor::types::{GrantId, HoldId, MicroCredits, Millis, Money, TxnId};
@@ -28,7 +28,7 @@ fn refund(amount: Option<Amount>, on_expired: Option<OnExpired>) -> RefundOption
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Terms {
+pub(super) struct Terms {
     #[serde(default = "priority")]
     priority: i64,
     #[serde(default = "paid_for")]
@@ -69,7 +69,7 @@ impl Terms {
 /// One of several operations that happen together.
 #[derive(Deserialize)]
 #[serde(tag = "op", rename_all = "snake_case", deny_unknown_fields)]
-enum Step {
+pub(super) enum Step {
     Grant {
         account: String,
         amount: MicroCredits,
@@ -150,6 +150,30 @@ fn link<'a>(all: Linked<'a>, step: Step) -> Linked<'a> {
         Step::Transfer { giver, taker, amount } => all.transfer(&giver, &taker, amount),
         Step::Overdraft { account, limit } => all.overdraft(&account, limit),
         Step::Freeze { account, frozen } => all.freeze(&account, frozen),
+    }
+}
+
+impl Step {
+    /// Adds it to operations of every kind; a hold's id is known at once.
+    pub(super) fn add(self, tx: &mut Atomic) -> Result<(Place, Option<String>)> {
+        let unfit = |what: &str| Error::invalid("argument.invalid", format!("`{what}` cannot be part of a commit of every kind")).at("op");
+        let place = match self {
+            Step::Hold { account, amount, expires } => {
+                let (place, id) = tx.hold(&account, amount, expires.map(|u| u.0));
+                return Ok((place, Some(id.to_string())));
+            }
+            Step::Grant { account, amount, terms } => tx.grant(&account, amount, terms.map_or_else(GrantOptions::default, Terms::options)),
+            Step::Spend { account, amount } => tx.spend(&account, amount),
+            Step::Capture { hold, amount, last, overage } => tx.capture(&hold, capture(amount.map(Amount), last, overage)),
+            Step::Release { hold } => tx.release(&hold),
+            Step::Refund { txn, amount, on_expired } => tx.refund(&txn, refund(amount.map(Amount), Some(on_expired))),
+            Step::Transfer { giver, taker, amount } => tx.transfer(&giver, &taker, amount),
+            Step::Extend { .. } => return Err(unfit("extend")),
+            Step::Clawback { .. } => return Err(unfit("clawback")),
+            Step::Overdraft { .. } => return Err(unfit("overdraft")),
+            Step::Freeze { .. } => return Err(unfit("freeze")),
+        };
+        Ok((place, None))
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::verbs;
 
 /// What a host keeps lies apart from what the engine keeps for itself.
-fn kind(name: &str) -> Result<Arc<str>> {
+pub(super) fn kind(name: &str) -> Result<Arc<str>> {
     if name.is_empty() || name.len() > 64 || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b)) {
         return Err(Error::invalid("record.bad_kind", "a kind has 1 to 64 of the characters a-z A-Z 0-9 . _ -").at("kind"));
     }

@@ -3,11 +3,12 @@
 use levqor::connector::Manifest;
 use levqor::engine::{DirectCall, Engine, RunRequest, Submitted};
 use levqor::error::Result;
-use levqor::jobs::{Job, JobState};
-use levqor::store::{JobFilter, Page};
+use levqor::jobs::JobState;
+use levqor::store::Page;
 use levqor::types::JobId;
 use serde_json::{Value, json};
 
+use super::jobs::shown as job;
 use super::{Amount, At, Span, verbs};
 
 fn page(after: Option<String>, limit: usize) -> Page {
@@ -15,18 +16,6 @@ fn page(after: Option<String>, limit: usize) -> Page {
         after,
         limit: limit.min(1_000),
     }
-}
-
-/// A job with its texts read.
-fn job(job: &Job) -> Value {
-    let read = |text: Option<&str>| text.map(|t| serde_json::from_str(t).unwrap_or_else(|_| Value::String(t.to_owned())));
-    json!({
-        "id": job.id, "queue": job.queue, "handler": job.handler, "account": job.account, "state": job.state,
-        "args": read(Some(&job.args)), "priority": job.priority, "attempt": job.attempt, "max_attempts": job.max_attempts,
-        "result": read(job.result.as_deref()), "error": read(job.error.as_deref()), "progress": read(job.progress.as_deref()),
-        "captured": job.captured, "hold": job.hold, "cancel_asked": job.cancel, "worker": job.worker,
-        "run_at": job.run_at, "created_at": job.created_at, "started_at": job.started_at, "ended_at": job.ended_at,
-    })
 }
 
 fn submitted(run: &Submitted) -> Value {
@@ -66,18 +55,6 @@ verbs! { TABLE: e;
     runs.list(account: Option<String>; state: Option<JobState>, after: Option<String>, limit: usize = 50usize)
         => e.pipelines().list(account.as_deref(), state, &page(after, limit)).await?;
 
-    jobs.get(job_id: JobId) => job(&*e.jobs().get(&job_id).await?);
-    jobs.list(; state: Option<JobState>, queue: Option<String>, account: Option<String>, handler: Option<String>,
-        after: Option<String>, limit: usize = 50usize) => {
-        let filter = JobFilter { state, queue, account, handler };
-        e.jobs().list(&filter, &page(after, limit)).await?.iter().map(|j| job(j)).collect::<Vec<_>>()
-    };
-    jobs.dead(; after: Option<String>, limit: usize = 50usize)
-        => e.jobs().dead(&page(after, limit)).await?.iter().map(|j| job(j)).collect::<Vec<_>>();
-    jobs.counts() => e.jobs().counts().await?.into_iter()
-        .map(|(queue, state, count)| json!({"queue": queue, "state": state, "count": count})).collect::<Vec<_>>();
-    jobs.cancel(job_id: JobId) => job(&*e.jobs().cancel(&job_id).await?);
-    jobs.redrive(job_id: JobId) => job(&*e.jobs().redrive(&job_id).await?);
 
     pipelines.check(pipeline: Value) => { let c = e.pipelines().check(&pipeline)?; json!({"name": c.pipeline.name, "digest": c.digest}) };
     pipelines.register(pipeline: Value) => { let c = e.pipelines().register(&pipeline).await?; json!({"name": c.pipeline.name, "digest": c.digest}) };
