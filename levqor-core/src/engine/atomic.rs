@@ -9,7 +9,7 @@ use crate::credits::{Expiry, LedgerAnswer, LedgerOp};
 use crate::error::{Error, Result};
 use crate::jobs::{QueueAnswer, QueueOp};
 use crate::records::{Expect, RecordOp};
-use crate::store::{Answer, Batch, Key, Op, Receipt};
+use crate::store::{Answer, Batch, HostTransaction, Key, Op, Receipt};
 use crate::types::{HoldId, JobId, MicroCredits, Millis, TxnId};
 use crate::usage::NewUsage;
 
@@ -172,13 +172,37 @@ impl Atomic {
         })
     }
 
-    /// The batch itself, to be carried out somewhere else: in a transaction of the host's own.
-    pub fn into_batch(self) -> Result<Batch> {
+    /// The batch itself.
+    fn into_batch(self) -> Result<Batch> {
         let key = match self.key {
             Some(key) => Some(key),
             None => key(self.idempotency.as_deref(), &json!(["atomic", nameless(self.payload, &self.holds)]))?,
         };
         Ok(self.ops.into_iter().fold(self.engine.batch().keyed(key), Batch::op))
+    }
+
+    /// Carries out everything in a transaction that the host has open: it counts when the host commits.
+    ///
+    /// ```no_run
+    /// # async fn example(engine: levqor_core::engine::Engine) -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[cfg(feature = "postgres")] {
+    /// use levqor_core::engine::JobRequest;
+    /// use sqlx::Connection;
+    /// let mut conn = sqlx::PgConnection::connect("postgres://app@localhost/app").await?;
+    /// let mut tx = conn.begin().await?;
+    /// sqlx::query("INSERT INTO users (name) VALUES ('ann')").execute(&mut *tx).await?;
+    /// let mut with = engine.atomic(None)?;
+    /// with.enqueue(JobRequest::new("welcome", serde_json::json!("ann")))?;
+    /// with.commit_in(&mut *tx).await?;
+    /// tx.commit().await?;
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn commit_in(mut self, transaction: &mut impl HostTransaction) -> Result<Committed> {
+        let ids = std::mem::take(&mut self.ids);
+        let receipt = transaction.carry_out(&self.into_batch()?).await?;
+        Ok(Committed { receipt, ids })
     }
 
     /// Carries out everything in one commit. If one operation is refused, none has happened; the error is that

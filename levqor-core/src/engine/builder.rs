@@ -6,6 +6,8 @@ use tokio::sync::broadcast;
 
 use super::handlers::Handlers;
 use super::{Engine, Handler, HandlerOptions, Inner};
+use crate::access::key::{self, KeyCache};
+use crate::access::webhook::Verifier;
 use crate::backend::Backend;
 use crate::clock::{Clock, SystemClock};
 use crate::connector::{Connection, Connector, Registry};
@@ -36,6 +38,8 @@ pub struct Options {
     pub max_sleep: Millis,
     /// The time-out of one attempt of a step that sets none.
     pub step_timeout: Millis,
+    /// What the texts of API keys begin with; see [`check_prefix`](key::check_prefix).
+    pub key_prefix: String,
 }
 
 impl Default for Options {
@@ -49,6 +53,7 @@ impl Default for Options {
             max_crashes: 3,
             max_sleep: Millis::secs(5),
             step_timeout: Millis::secs(30),
+            key_prefix: key::DEFAULT_PREFIX.to_owned(),
         }
     }
 }
@@ -62,6 +67,7 @@ pub struct Builder {
     layers: Vec<Arc<dyn Layer>>,
     connections: HashMap<String, Arc<Connection>>,
     handlers: Vec<(String, HandlerOptions, Arc<dyn Handler>)>,
+    webhooks: HashMap<String, Verifier>,
     tenant: Tenant,
     options: Options,
 }
@@ -76,6 +82,7 @@ impl Builder {
             layers: Vec::new(),
             connections: HashMap::new(),
             handlers: Vec::new(),
+            webhooks: HashMap::new(),
             tenant: Tenant::default(),
             options: Options::default(),
         }
@@ -124,6 +131,13 @@ impl Builder {
         self
     }
 
+    /// Takes webhooks under a name; see [`Engine::webhooks`].
+    #[must_use]
+    pub fn webhook(mut self, name: &str, verifier: Verifier) -> Self {
+        self.webhooks.insert(name.to_owned(), verifier);
+        self
+    }
+
     /// Works on another tenant's data than `default`.
     #[must_use]
     pub fn tenant(mut self, tenant: Tenant) -> Self {
@@ -155,8 +169,9 @@ impl Builder {
     /// Makes the engine. Nothing is started.
     ///
     /// # Errors
-    /// What [`Registry::add`] says of a connector's names, and the same of a handler's.
+    /// What [`Registry::add`] says of a connector's names, the same of a handler's, and `key.bad_prefix`.
     pub fn build(self) -> Result<Engine> {
+        key::check_prefix(&self.options.key_prefix)?;
         let offset = self.backend.store.info().clock_offset;
         let clock = self.clock.unwrap_or_else(|| {
             let clock = SystemClock::default();
@@ -197,6 +212,9 @@ impl Builder {
             handlers,
             catalog,
             connections: self.connections,
+            webhooks: self.webhooks,
+            keys: KeyCache::default(),
+            key_uses: tokio::sync::Mutex::default(),
             options: self.options,
             events: broadcast::channel(1024).0,
             pipelines: Mutex::default(),

@@ -1,4 +1,4 @@
-//! `levqor jobs`: list, dead, redrive, cancel.
+//! `levqor jobs`: list, dead, redrive, cancel, signal.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -38,13 +38,33 @@ pub(crate) enum JobsCommand {
     Dead(PageArgs),
     /// Put a dead or cancelled job back to where it failed
     ///
-    /// Steps that are done stay done; credits are held anew. Example:
+    /// Steps that are done stay done; credits are held anew. With --all, every dead letter that fits the other
+    /// options. Examples:
     ///
     ///   levqor jobs redrive run_01jz...
+    ///   levqor jobs redrive --all --queue mail --code http.timeout
     #[command(verbatim_doc_comment)]
     Redrive {
         /// The job's id
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        #[command(flatten)]
+        all: AllArgs,
+    },
+    /// Tell a job something that it waits for, or will
+    ///
+    /// Example:
+    ///
+    ///   levqor jobs signal job_01jz... approve --payload '{"by": "ann"}'
+    #[command(verbatim_doc_comment)]
+    Signal {
+        /// The job's id
         id: String,
+        /// What it is about
+        name: String,
+        /// Any JSON
+        #[arg(long, value_name = "JSON", default_value = "null")]
+        payload: String,
     },
     /// Call a job off
     ///
@@ -56,6 +76,28 @@ pub(crate) enum JobsCommand {
         /// The job's id
         id: String,
     },
+}
+
+#[derive(Args)]
+pub(crate) struct AllArgs {
+    /// Every dead letter that fits
+    #[arg(long, conflicts_with = "id")]
+    all: bool,
+    /// Only those of this queue
+    #[arg(long, requires = "all")]
+    queue: Option<String>,
+    /// Only those of this account
+    #[arg(long, requires = "all")]
+    account: Option<String>,
+    /// Only those of this handler
+    #[arg(long, requires = "all")]
+    handler: Option<String>,
+    /// Only those whose error has this code
+    #[arg(long, requires = "all")]
+    code: Option<String>,
+    /// At most so many, the newest first
+    #[arg(long, requires = "all", default_value_t = 1_000)]
+    limit: usize,
 }
 
 #[derive(Args)]
@@ -90,7 +132,7 @@ pub(crate) async fn jobs(out: &Out, global: &Global, command: JobsCommand) -> Re
                 state: args.state.as_deref().map(state).transpose()?,
                 queue: args.queue,
                 account: args.account,
-                handler: None,
+                ..JobFilter::default()
             };
             show(out, global, &filter, args.page).await
         }
@@ -101,7 +143,18 @@ pub(crate) async fn jobs(out: &Out, global: &Global, command: JobsCommand) -> Re
             };
             show(out, global, &filter, page).await
         }
-        JobsCommand::Redrive { id } => {
+        JobsCommand::Redrive { id: None, all } => redrive_all(out, global, all).await,
+        JobsCommand::Signal { id, name, payload } => {
+            let payload = serde_json::from_str(&payload)
+                .map_err(|e| Error::invalid("cli.bad_json", format!("the payload is not JSON: {e}")).at("--payload"))?;
+            let (engine, id) = one(global, &id).await?;
+            let job = engine.jobs().signal(&id, &name, &payload).await?;
+            out.answer(&document(&job), || {
+                format!("{} is told; it is {}", job.id, job.state.as_str())
+            })?;
+            Ok(Exit::Ok)
+        }
+        JobsCommand::Redrive { id: Some(id), .. } => {
             let (engine, id) = one(global, &id).await?;
             let job = engine.jobs().redrive(&id).await?;
             out.answer(&document(&job), || format!("{} is {} again", job.id, job.state.as_str()))?;
@@ -117,6 +170,26 @@ pub(crate) async fn jobs(out: &Out, global: &Global, command: JobsCommand) -> Re
             Ok(Exit::Ok)
         }
     }
+}
+
+async fn redrive_all(out: &Out, global: &Global, args: AllArgs) -> Result<Exit> {
+    let filter = JobFilter {
+        queue: args.queue,
+        account: args.account,
+        handler: args.handler,
+        ..JobFilter::default()
+    };
+    let engine = open(global, Vec::new()).await?;
+    let report = engine.jobs().redrive_all(&filter, args.code.as_deref(), args.limit).await?;
+    out.answer(&json!({"redriven": report.jobs, "refused": report.refused}), || {
+        let mut text = format!("{} brought back", report.jobs.len());
+        for (id, error) in &report.refused {
+            let why = error.get("message").and_then(Value::as_str).unwrap_or_default();
+            let _ = write!(text, "\n{id} was not: {why}");
+        }
+        text
+    })?;
+    Ok(if report.refused.is_empty() { Exit::Ok } else { Exit::Refused })
 }
 
 fn state(text: &str) -> Result<JobState> {
@@ -143,7 +216,8 @@ fn document(job: &Job) -> Value {
         "priority": job.priority, "attempt": job.attempt, "max_attempts": job.max_attempts, "crashes": job.crashes,
         "run_at": job.run_at, "created_at": job.created_at, "started_at": job.started_at, "ended_at": job.ended_at,
         "worker": job.worker, "lease_until": job.lease_until, "hold": job.hold, "cancel_asked": job.cancel,
-        "captured": job.captured, "error": stored(job.error.as_deref()), "result": stored(job.result.as_deref()),
+        "captured": job.captured, "unique_key": job.unique_key, "concurrency_key": job.concurrency_key,
+        "batch": job.batch, "kept_back": job.parked(), "progress": stored(job.progress.as_deref()), "error": stored(job.error.as_deref()), "result": stored(job.result.as_deref()),
     })
 }
 

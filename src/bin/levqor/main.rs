@@ -7,11 +7,13 @@ mod files;
 #[cfg(feature = "integrity")]
 mod integrity;
 mod jobs;
+mod keys;
 mod ledger;
 mod limits;
 mod out;
 mod pipeline;
 mod progress;
+mod queues;
 mod receipt;
 mod run;
 mod schedules;
@@ -66,9 +68,13 @@ enum Command {
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
     #[command(subcommand)]
+    Queues(queues::QueuesCommand),
+    #[command(subcommand)]
     Schedules(schedules::SchedulesCommand),
     #[command(subcommand)]
     Credits(credits::CreditsCommand),
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     #[command(subcommand)]
     Limits(limits::LimitsCommand),
     #[command(subcommand)]
@@ -136,8 +142,10 @@ async fn perform(out: &Out, cli: Cli) -> Result<Exit> {
         Command::Worker(args) => worker::worker(out, global, args).await,
         Command::Status(args) => run::status(out, global, args).await,
         Command::Jobs(command) => jobs::jobs(out, global, command).await,
+        Command::Queues(command) => queues::queues(out, global, command).await,
         Command::Schedules(command) => schedules::schedules(out, global, command).await,
         Command::Credits(command) => credits::credits(out, global, command).await,
+        Command::Keys(command) => keys::keys(out, global, command).await,
         Command::Limits(command) => limits::limits(out, global, command).await,
         Command::Pipeline(command) => pipeline::pipeline(out, global, command).await,
         Command::Connectors(args) => pipeline::connectors(out, global, &args),
