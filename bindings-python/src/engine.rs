@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use levqor::access::webhook::Verifier;
 use levqor::backend::Backend;
 use levqor::clock::Clock;
 use levqor::connector::{Connection, Connector};
@@ -27,6 +28,7 @@ use crate::convert::to_json;
 use crate::error::raise;
 use crate::fork::{PerProcess, Snapshot};
 use crate::host::{HostCheck, HostConnector};
+use crate::key::Key;
 use crate::limiter::Limiter;
 use crate::runtime::{first, runtime, wait};
 use crate::verbs::{Answer, Args, Verb, Work};
@@ -49,6 +51,9 @@ struct Config {
     allow: Vec<String>,
     /// Whether the vendors' connectors of this build are there.
     vendors: bool,
+    webhooks: BTreeMap<String, Value>,
+    #[serde(default)]
+    key_prefix: Option<String>,
     #[serde(default)]
     max_body: Option<usize>,
     #[serde(default)]
@@ -205,14 +210,20 @@ impl Shared {
         for connector in self.connectors.get() {
             builder = builder.connector(connector.clone() as Arc<dyn Connector>);
         }
+        for (name, given) in &config.webhooks {
+            builder = builder.webhook(name, Verifier::configure(name, given)?);
+        }
         if let Some(clock) = &self.clock {
             builder = builder.clock(clock.clone());
         }
-        let (body, payload) = (config.max_body, config.max_payload);
+        let (body, payload, prefix) = (config.max_body, config.max_payload, config.key_prefix.clone());
         builder
             .options(|o| {
                 o.max_body = body.unwrap_or(o.max_body);
                 o.max_payload = payload.unwrap_or(o.max_payload);
+                if let Some(prefix) = prefix {
+                    o.key_prefix = prefix;
+                }
             })
             .build()
     }
@@ -248,6 +259,22 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
+    /// Checks an API key: without waiting, if it was looked up a moment ago.
+    pub(crate) fn key(&self, py: Python<'_>, text: &str, scopes: Vec<String>) -> PyResult<Key> {
+        if let Some(core) = self.shared.opened() {
+            let scene = self.scene(core).map_err(|e| raise(py, &e))?;
+            if let Some(outcome) = scene.keys().verify_now(text, &scopes) {
+                return outcome.map(Key::new).map_err(|e| raise(py, &e));
+            }
+        }
+        let (engine, text) = (Engine { shared: self.shared.clone(), tenant: self.tenant.clone() }, text.to_owned());
+        let found = wait(py, async move {
+            let core = engine.shared.open().await?;
+            engine.scene(core)?.keys().verify(&text, &scopes).await
+        });
+        found?.map(Key::new).map_err(|e| raise(py, &e))
+    }
+
     fn scene(&self, core: Core) -> Result<Scene> {
         let core = match &self.tenant {
             Some(tenant) => core.tenant(tenant.as_str())?,

@@ -12,8 +12,9 @@ use crate::convert::to_python;
 pub(crate) fn document(error: &Error) -> Value {
     let mut document = error.to_json();
     if let Some(map) = document.as_object_mut() {
-        map.insert("status".into(), json!(error.kind().status()));
+        map.insert("status".into(), json!(error.status()));
         map.insert("retryable".into(), json!(error.retryable()));
+        map.insert("class".into(), json!(error.class()));
         map.insert("text".into(), json!(error.to_string()));
         map.insert("problem".into(), error.problem());
     }

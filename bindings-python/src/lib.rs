@@ -12,6 +12,7 @@ mod error;
 mod fork;
 mod host;
 mod inherited;
+mod key;
 mod limiter;
 mod logs;
 mod permit;
@@ -31,6 +32,8 @@ mod _native {
     use crate::engine::{Engine, after_fork, before_fork, generation};
     #[pymodule_export]
     use crate::error::error_kinds;
+    #[pymodule_export]
+    use crate::key::{Key, key_of};
     #[pymodule_export]
     use crate::limiter::Limiter;
     #[pymodule_export]

@@ -5,6 +5,7 @@
 //! a parameter of the type `Option` may be left out. Positions, names and defaults are read out by a test that
 //! compares them with the Python signatures.
 
+mod access;
 mod args;
 mod credits;
 mod integrity;
@@ -23,6 +24,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::engine::Scene;
+pub(crate) use access::info as key_info;
 pub(crate) use args::{Amount, Args, At, Bytes, Param, Span, Until, arg, missing as args_missing, read};
 
 /// What a verb gives back.
@@ -121,6 +123,7 @@ pub(crate) use {answer, param, verbs};
 /// Every verb.
 pub(crate) fn all() -> impl Iterator<Item = &'static Verb> {
     [
+        access::TABLE,
         limits::TABLE,
         credits::TABLE,
         runs::TABLE,

@@ -50,7 +50,7 @@ def engine() -> Levqor:
     return lq
 
 
-SKIP = {"limits.wait", "runs.wait", "integrity.run"}
+SKIP = {"limits.wait", "runs.wait", "jobs.wait", "integrity.run"}
 """These wait by design, or read files; their arguments are the same types as those of others."""
 
 
@@ -97,7 +97,7 @@ def test_malformed_keys_and_quotas_are_typed_errors(engine: Levqor) -> None:
 
 def test_malformed_configuration_is_a_typed_error() -> None:
     dice = random.Random(8)
-    base = {"url": "memory://", "redis": None, "tenant": "default", "limits": None, "submit_limits": {}, "connections": {}, "allow": [], "vendors": False}
+    base = {"url": "memory://", "redis": None, "tenant": "default", "limits": None, "submit_limits": {}, "connections": {}, "allow": [], "vendors": False, "webhooks": {}}
     for n in range(PER_ENTRY):
         config = {**base, dice.choice([k for k in base if k != "url"]): dice.choice(ODD)}
         if n % 7 == 0:

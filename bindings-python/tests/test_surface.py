@@ -18,7 +18,7 @@ from levqor.engine import Engine
 from conftest import HELLO
 
 ROOMS: list[type] = [type(getattr(Levqor("memory://"), room)) for room in (
-    "limits", "credits", "runs", "jobs", "pipelines", "schedules", "connectors", "records", "integrity")] + [Engine]
+    "limits", "credits", "runs", "jobs", "pipelines", "schedules", "connectors", "records", "integrity", "keys", "webhooks")] + [Engine]
 
 
 def methods() -> dict[str, Any]:
@@ -141,7 +141,7 @@ def test_nothing_is_opened_before_the_first_call(tmp_path: Any) -> None:
     assert not lq.is_open and not list(tmp_path.iterdir())
     lq.close()
     lq.close()
-    with Levqor("mysql://nowhere") as wrong, pytest.raises(errors.Config) as caught:
+    with Levqor("mysql://nowhere") as wrong, pytest.raises(errors.ConfigError) as caught:
         wrong.credits.balance("a")
     assert caught.value.code == "store.bad_url"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from levqor import _native
 from levqor._verb import Room, twin, verb
+from levqor.access import Keys, Webhooks
 from levqor.credits import Credits
 from levqor.integrity import Integrity
 from levqor.limits import Limits
@@ -71,6 +72,12 @@ class Engine(Room):
     def _commit(self, operations: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> dict[str, Any]:
         raise NotImplementedError
 
+    @verb
+    def headers(self, preset: str = "api", *, nonce: str | None = None) -> list[tuple[str, str]]:
+        """The security headers of a preset: `api`, `html` or `strict`."""
+        raise NotImplementedError
+
+    aheaders = twin(headers)
     ahandlers = twin(handlers)
     _acommit = twin(_commit)
     ainfo = twin(info)
@@ -88,8 +95,8 @@ class Levqor(Engine):
     """
 
     __slots__ = (
-        "__weakref__", "_background", "_crons", "_limiters", "connectors", "credits", "integrity", "jobs", "limits", "pipelines",
-        "records", "runs", "schedules",
+        "__weakref__", "_background", "_crons", "_limiters", "connectors", "credits", "integrity", "jobs", "keys", "limits", "pipelines",
+        "records", "runs", "schedules", "webhooks",
     )
 
     def __init__(
@@ -104,6 +111,8 @@ class Levqor(Engine):
         connectors: Sequence[Connector] = (),
         allow: Sequence[str] = (),
         vendors: bool = True,
+        webhooks: Mapping[str, Any] | None = None,
+        key_prefix: str | None = None,
         clock: _native.ManualClock | None = None,
         max_body: int | None = None,
         max_payload: int | None = None,
@@ -119,6 +128,8 @@ class Levqor(Engine):
             "connections": {name: dict(values) for name, values in (connections or {}).items()},
             "allow": list(allow),
             "vendors": vendors,
+            "webhooks": dict(webhooks or {}),
+            "key_prefix": key_prefix,
             "max_body": max_body,
             "max_payload": max_payload,
         }
@@ -132,6 +143,8 @@ class Levqor(Engine):
         self._limiters: dict[tuple[str, str], _native.Limiter] = {}
         self._background: Worker | None = None
         self._crons: list[dict[str, Any]] = []
+        self.keys = Keys(native)
+        self.webhooks = Webhooks(native)
         self.limits = Limits(native)
         self.credits = Credits(native)
         self.runs = Runs(native)

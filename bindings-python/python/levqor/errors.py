@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 __all__ = [
-    "BadSignature", "Busy", "Cancelled", "Config", "Conflict", "Corrupt", "Duplicate", "FloatAmount", "Forbidden", "ForeignHandle",
-    "Full", "GiveUp", "IdempotencyMismatch", "InsufficientCredits", "Internal", "InvalidInput", "KeyExpired", "KeyInvalid",
+    "BadSignature", "Busy", "Cancelled", "ConfigError", "Conflict", "Corrupt", "Duplicate", "FloatAmount", "Forbidden", "ForeignHandle",
+    "Full", "GiveUp", "IdempotencyMismatch", "InsufficientCredits", "InternalError", "InvalidInput", "KeyExpired", "KeyInvalid",
     "KeyRevoked", "LeaseLost", "LevqorError", "NotFound", "RateLimited", "Replayed", "SchemaTooNew", "ScopeMissing",
     "Stale", "Storage", "Suspended", "Timeout", "TokenExpired", "TokenInvalid", "Unauthorized", "Unavailable", "Unsupported",
     "WebhookRejected",
@@ -238,7 +238,7 @@ class Unsupported(LevqorError, NotImplementedError):
     kind, code, status = "unsupported", "unsupported", 501
 
 
-class Config(LevqorError):
+class ConfigError(LevqorError):
     """The configuration is wrong."""
 
     kind, code, status = "config", "config", 500
@@ -287,7 +287,7 @@ class Timeout(LevqorError, TimeoutError):
         return LevqorError.__str__(self)
 
 
-class Internal(LevqorError):
+class InternalError(LevqorError):
     """A fault of Levqor's own."""
 
 
@@ -307,14 +307,22 @@ class Suspended(BaseException):
 
 _KINDS: dict[str, type[LevqorError]] = {
     "invalid": InvalidInput, "not_found": NotFound, "conflict": Conflict, "insufficient": InsufficientCredits,
-    "rate_limited": RateLimited, "denied": Forbidden, "unsupported": Unsupported, "config": Config,
-    "unavailable": Unavailable, "timeout": Timeout, "corrupt": Corrupt, "internal": Internal,
+    "rate_limited": RateLimited, "denied": Forbidden, "unsupported": Unsupported, "config": ConfigError,
+    "unavailable": Unavailable, "timeout": Timeout, "corrupt": Corrupt, "internal": InternalError,
 }
 _CODES: dict[str, type[LevqorError]] = {
     "amount.float": FloatAmount, "idempotency.mismatch": IdempotencyMismatch, "jobs.lease_lost": LeaseLost, "job.stopped": LeaseLost, "claims.lost": LeaseLost,
     "journal.settled": LeaseLost, "store.foreign_handle": ForeignHandle, "store.inherited_handle": ForeignHandle, "store.busy": Busy,
     "limits.busy": Busy, "limits.full": Full, "store.full": Full, "store.schema_too_new": SchemaTooNew,
+    "key.malformed": KeyInvalid, "key.unknown": KeyInvalid, "key.expired": KeyExpired, "key.revoked": KeyRevoked,
+    "key.scope_missing": ScopeMissing, "webhook.signature_invalid": BadSignature, "webhook.too_old": Stale,
+    "webhook.from_the_future": Stale, "webhook.timestamp_invalid": Stale,
     "ledger.source_taken": Duplicate, "store.exists": Duplicate, "connector.duplicate": Duplicate, "record.changed": Conflict,
+}
+
+
+_CLASSES: dict[str, type[LevqorError]] = {
+    cls.__name__: cls for cls in (*_KINDS.values(), Unauthorized, WebhookRejected)
 }
 
 
@@ -323,7 +331,8 @@ def _of_document(document: dict[str, Any]) -> BaseException:
     code, kind = document["code"], document["kind"]
     if code == "job.suspended":
         return Suspended(document["message"], {name: document[name] for name in ("kind", "code", "message", "hint") if name in document})
-    made = (_CODES.get(code) or _KINDS.get(kind, LevqorError))(document["message"])
+    cls = _CODES.get(code) or _CLASSES.get(document.get("class", "")) or _KINDS.get(kind, LevqorError)
+    made = cls(document["message"])
     made.code, made.kind, made.status = code, kind, document["status"]
     made.retryable, made.effect = document["retryable"], document.get("effect", "none")
     wait = document.get("retry_after")

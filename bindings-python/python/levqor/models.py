@@ -144,6 +144,46 @@ class Policy(_Model):
 
 
 @dataclass(frozen=True, slots=True)
+class ApiKey(_Model):
+    """A key that was made: its text is shown this once."""
+
+    id: str
+    text: str
+
+    def __repr__(self) -> str:
+        return f"ApiKey(id={self.id!r}, text=..)"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInfo(_Model):
+    """A key as it may be shown."""
+
+    id: str
+    name: str
+    account: str | None
+    scopes: list[str]
+    limit: str | None
+    expires_at: datetime | None
+    metadata: dict[str, Any]
+    created_at: datetime
+    revoked_at: datetime | None
+    rotated_at: datetime | None
+    previous_until: datetime | None
+    last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Event(_Model):
+    """Something that happened at a vendor."""
+
+    id: str
+    type: str
+    created: datetime | None
+    data: Any
+    body: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted(_Model):
     """A run that was accepted."""
 
@@ -241,7 +281,7 @@ class Batch(_Model):
     done: int
     dead: int
     cancelled: int
-    then: str | None
+    follower: str | None
     always: bool
     created_at: datetime
     ended_at: datetime | None
