@@ -11,6 +11,7 @@ mod engine;
 mod error;
 mod fork;
 mod host;
+mod http;
 mod inherited;
 mod key;
 mod limiter;
@@ -33,13 +34,15 @@ mod _native {
     #[pymodule_export]
     use crate::error::error_kinds;
     #[pymodule_export]
+    use crate::http::{Proxies, Schema};
+    #[pymodule_export]
     use crate::key::{Key, key_of};
     #[pymodule_export]
     use crate::limiter::Limiter;
     #[pymodule_export]
     use crate::permit::Permit;
     #[pymodule_export]
-    use crate::verbs::{verb, verbs_list};
+    use crate::verbs::{security_headers, verb, verbs_list};
     #[pymodule_export]
     use crate::wf::{Ticket, Wf};
     #[pymodule_export]

@@ -24,7 +24,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::engine::Scene;
-pub(crate) use access::info as key_info;
+pub(crate) use access::{info as key_info, security_headers};
 pub(crate) use args::{Amount, Args, At, Bytes, Param, Span, Until, arg, missing as args_missing, read};
 
 /// What a verb gives back.

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from levqor._types import Span
     from levqor.connectors import Connector
-    from levqor.handlers import Atomic
+    from levqor.handlers import Atomic, Handler
     from levqor.models import ActionStats, Info
     from levqor.worker import Worker
 
@@ -72,12 +72,6 @@ class Engine(Room):
     def _commit(self, operations: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> dict[str, Any]:
         raise NotImplementedError
 
-    @verb
-    def headers(self, preset: str = "api", *, nonce: str | None = None) -> list[tuple[str, str]]:
-        """The security headers of a preset: `api`, `html` or `strict`."""
-        raise NotImplementedError
-
-    aheaders = twin(headers)
     ahandlers = twin(handlers)
     _acommit = twin(_commit)
     ainfo = twin(info)
@@ -155,6 +149,10 @@ class Levqor(Engine):
         self.records = Records(native)
         self.integrity = Integrity(native)
 
+    def headers(self, preset: str = "api", *, nonce: str | None = None) -> list[tuple[str, str]]:
+        """The security headers of a preset: `api`, `html` or `strict`."""
+        return _native.security_headers(preset, nonce)
+
     def tenant(self, name: str) -> Levqor:
         """The same engine working on another tenant's data."""
         made = Levqor.__new__(Levqor)
@@ -187,13 +185,16 @@ class Levqor(Engine):
         from levqor.handlers import Handler
 
         def add(function: Callable[..., Any]) -> Handler[Any]:
-            handler = Handler(self, function, name, {"queue": queue, **options})
-            retry = {"attempts": max_attempts, "timeout": timeout, **(backoff or {})}
-            retry = {key: value for key, value in retry.items() if value is not None}
-            self._native.add_handler(handler.name, retry, lambda wf, input: handler.run(wf, input, self))
+            handler = Handler(lambda: self, function, name, {"queue": queue, **options})
+            self.add_handler(handler, {"attempts": max_attempts, "timeout": timeout, **(backoff or {})})
             return handler
 
         return add if function is None else add(function)
+
+    def add_handler(self, handler: Handler[Any], retry: Mapping[str, Any]) -> None:
+        """Lets this engine's workers do the jobs of a handler."""
+        given = {key: value for key, value in retry.items() if value is not None}
+        self._native.add_handler(handler.name, given, lambda wf, input: handler.run(wf, input, self))
 
     def workflow(self, name: str | None = None, /, **options: Any) -> Any:
         """The same for a function of the context: `def onboard(wf, email): user = wf.step("create", create_user, email)`."""
@@ -206,17 +207,10 @@ class Levqor(Engine):
         """Does a function by a cron expression, once over all processes. Declared in the store when a worker starts."""
 
         def add(function: Callable[..., Any]) -> Any:
-            from levqor.handlers import _seconds
+            from levqor.handlers import schedule_of
 
             handler = self.job(function, name=name, queue=queue)
-            schedule: dict[str, Any] = {
-                "id": handler.name, "when": {"cron": expression}, "zone": tz, "overlap": overlap,
-                "misfire": {"all": misfire} if isinstance(misfire, int) else misfire,
-                "target": {"kind": "job", "handler": handler.name, "queue": queue, "max_attempts": max_attempts, "args": {}},
-            }
-            if jitter is not None:
-                schedule["jitter"] = round(_seconds(jitter) * 1000)
-            self._crons.append(schedule)
+            self._crons.append(schedule_of(handler.name, expression, tz, misfire, queue, max_attempts, jitter, overlap))
             return handler
 
         return add

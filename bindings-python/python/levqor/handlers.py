@@ -205,13 +205,26 @@ def _seconds(span: Span) -> float:
     return span.total_seconds()
 
 
+def schedule_of(name: str, expression: str, tz: str, misfire: str | int, queue: str, max_attempts: int, jitter: Span | None,
+                overlap: str) -> dict[str, Any]:
+    """The schedule that starts a handler by a cron expression."""
+    schedule: dict[str, Any] = {
+        "id": name, "when": {"cron": expression}, "zone": tz, "overlap": overlap,
+        "misfire": {"all": misfire} if isinstance(misfire, int) else misfire,
+        "target": {"kind": "job", "handler": name, "queue": queue, "max_attempts": max_attempts, "args": {}},
+    }
+    if jitter is not None:
+        schedule["jitter"] = round(_seconds(jitter) * 1000)
+    return schedule
+
+
 class Handler(Generic[R]):
     """A function that does the jobs of a name. It can be called as before, and put into a queue."""
 
-    def __init__(self, engine: Levqor, function: Callable[..., R], name: str | None, options: Mapping[str, Any]) -> None:
+    def __init__(self, engine: Callable[[], Levqor], function: Callable[..., R], name: str | None, options: Mapping[str, Any]) -> None:
+        self._engine = engine
         self.function = function
         self.name = name or function.__name__
-        self.engine = engine
         self.options = {k: v for k, v in options.items() if v is not None}
         self.__doc__ = function.__doc__
         self.__name__ = function.__name__
@@ -221,6 +234,11 @@ class Handler(Generic[R]):
         self.names = names[1:] if self.takes_wf else names
         self._positional = code.co_argcount - self.takes_wf
         self._required = set(self.names[: self._positional - len(function.__defaults__ or ())])
+
+    @property
+    def engine(self) -> Levqor:
+        """The engine whose jobs it does."""
+        return self._engine()
 
     def __call__(self, *args: Any, **kwargs: Any) -> R:
         return self.function(*args, **kwargs)

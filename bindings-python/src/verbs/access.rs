@@ -7,8 +7,10 @@ use levqor::engine::{Delivery, KeyFilter, Turn};
 use levqor::error::{Error, Result};
 use levqor::store::Page;
 use levqor::types::{KeyId, Millis};
+use pyo3::prelude::*;
 use serde_json::{Map, Value, json};
 
+use crate::error::raise;
 use super::{Bytes, Span, verbs};
 
 type Fields = Vec<(String, String)>;
@@ -42,6 +44,13 @@ fn delivery(value: &Value) -> Result<Delivery> {
     Ok(Delivery { name: text("name")?, event, turn })
 }
 
+/// The security headers of a preset: `api`, `html` or `strict`.
+#[pyfunction]
+#[pyo3(signature = (preset, nonce=None))]
+pub(crate) fn security_headers(py: Python<'_>, preset: &str, nonce: Option<&str>) -> PyResult<Fields> {
+    fields(preset, nonce).map_err(|e| raise(py, &e))
+}
+
 fn fields(preset: &str, nonce: Option<&str>) -> Result<Fields> {
     let nonce = nonce.map(Nonce::parse).transpose()?;
     Ok(headers(preset.parse::<Preset>()?, nonce.as_ref()))
@@ -71,8 +80,6 @@ verbs! { TABLE: e;
         => e.webhooks().finish(&delivery(&delivery_)?, outcome.unwrap_or_default()).await?;
     webhooks.abandon(delivery_: Value) => e.webhooks().abandon(&delivery(&delivery_)?).await?;
     webhooks.sign(name: String, id: String, body: Bytes) => e.webhooks().sign(&name, &id, &body.0)?;
-
-    engine.headers(preset: String = "api"; nonce: Option<String>) => fields(&preset, nonce.as_deref())?;
 }
 
 /// A key as Python holds it while it answers a request.
