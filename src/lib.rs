@@ -25,6 +25,9 @@
 //! # }
 //! ```
 
+#[cfg(feature = "cli")]
+pub mod cli;
+
 pub use levqor_core::*;
 #[cfg(feature = "integrity")]
 pub use levqor_integrity as integrity;

@@ -156,9 +156,7 @@ impl Shared {
     /// The engine, opened if need be.
     pub(crate) fn open(self: &Arc<Self>) -> Opening {
         let shared = self.clone();
-        Box::pin(async move {
-            shared.slot().get_or_try_init(|| shared.make()).await.cloned()
-        })
+        Box::pin(async move { shared.slot().get_or_try_init(|| shared.make()).await.cloned() })
     }
 
     async fn make(&self) -> Result<Core> {
@@ -189,14 +187,20 @@ impl Shared {
         if !self.config.url.contains("limits=memory") {
             return backend;
         }
-        let limits = locked(mine(&self.limits)).get_or_insert_with(|| backend.limits.clone()).clone();
+        let limits = locked(mine(&self.limits))
+            .get_or_insert_with(|| backend.limits.clone())
+            .clone();
         Backend { limits, ..backend }
     }
 
     fn build(&self, backend: Backend) -> Result<Core> {
         let config = &self.config;
         let allow: Vec<&str> = config.allow.iter().map(String::as_str).collect();
-        let builder = if config.vendors { levqor::builder(backend, &allow)? } else { Core::builder(backend) };
+        let builder = if config.vendors {
+            levqor::builder(backend, &allow)?
+        } else {
+            Core::builder(backend)
+        };
         let mut builder = builder.tenant(Tenant::new(&config.tenant)?);
         if let Some(text) = &config.limits {
             builder = builder.limits(text.parse::<Policies>()?);
@@ -267,7 +271,13 @@ impl Engine {
                 return outcome.map(Key::new).map_err(|e| raise(py, &e));
             }
         }
-        let (engine, text) = (Engine { shared: self.shared.clone(), tenant: self.tenant.clone() }, text.to_owned());
+        let (engine, text) = (
+            Engine {
+                shared: self.shared.clone(),
+                tenant: self.tenant.clone(),
+            },
+            text.to_owned(),
+        );
         let found = wait(py, async move {
             let core = engine.shared.open().await?;
             engine.scene(core)?.keys().verify(&text, &scopes).await
@@ -447,7 +457,9 @@ impl Engine {
 
     /// Adds a handler of jobs that is written in Python, or puts another in its place.
     fn add_handler(&self, py: Python<'_>, name: String, retry: &Bound<'_, PyAny>, run: Py<PyAny>) -> PyResult<()> {
-        let retry = to_json(retry).and_then(|r| verbs::read(r, "retry", "")).map_err(|e| raise(py, &e))?;
+        let retry = to_json(retry)
+            .and_then(|r| verbs::read(r, "retry", ""))
+            .map_err(|e| raise(py, &e))?;
         let handler = HostHandler::new(name, retry, run);
         if let Some(core) = self.shared.opened() {
             let added = core.register(&handler.name, handler.retry.handler(), Arc::new(handler.clone()));
@@ -490,7 +502,9 @@ pub(crate) fn before_fork(py: Python<'_>) {
             // Read first: what was being opened then is open now.
             let opening = OPENING.load(Ordering::SeqCst) > 0;
             for shared in &all {
-                let Some(info) = shared.opened().map(|core| core.backend().store.info()) else { continue };
+                let Some(info) = shared.opened().map(|core| core.backend().store.info()) else {
+                    continue;
+                };
                 if info.kind == "sqlite" {
                     places.push(std::path::PathBuf::from(info.place));
                     shared.close();

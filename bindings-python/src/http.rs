@@ -45,7 +45,9 @@ impl Schema {
     #[new]
     fn new(py: Python<'_>, schema: &Bound<'_, PyAny>) -> PyResult<Self> {
         let schema = to_json(schema).map_err(|e| raise(py, &e))?;
-        let made = jsonschema::draft202012::options().should_validate_formats(true).build(&schema);
+        let made = jsonschema::draft202012::options()
+            .should_validate_formats(true)
+            .build(&schema);
         made.map(Schema).map_err(|e| {
             let e = Error::invalid("schema.invalid", format!("this is no JSON Schema: {}", e.masked()));
             raise(py, &e)
@@ -60,6 +62,9 @@ impl Schema {
         }
         let faults = self.0.iter_errors(&value).take(100);
         let faults = faults.map(|e| Fault::new(e.instance_path().to_string(), "body.invalid", e.masked().to_string()));
-        Err(raise(py, &Error::faults("body.invalid", "the body is not what is asked for", faults.collect())))
+        Err(raise(
+            py,
+            &Error::faults("body.invalid", "the body is not what is asked for", faults.collect()),
+        ))
     }
 }

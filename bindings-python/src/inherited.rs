@@ -24,7 +24,9 @@ fn file(url: &str) -> Option<PathBuf> {
 ///
 /// Forks through Python close the file first; this is for those that go past it.
 pub(crate) fn check(url: &str) -> Result<()> {
-    let Some(file) = file(url).filter(|_| generation() > 1) else { return Ok(()) };
+    let Some(file) = file(url).filter(|_| generation() > 1) else {
+        return Ok(());
+    };
     let own = OWN.get(|| Ok::<_, Error>(Mutex::default()))?;
     let mut own = own.lock().unwrap_or_else(PoisonError::into_inner);
     if !own.contains(&file) && is_open(&file) {
@@ -38,7 +40,9 @@ pub(crate) fn check(url: &str) -> Result<()> {
 
 /// Whether a thread of the database's is still there. Known on Linux only.
 pub(crate) fn has_threads() -> bool {
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return false };
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else {
+        return false;
+    };
     let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default();
     tasks.flatten().any(|task| name(task).starts_with("sqlx-sqlite"))
 }

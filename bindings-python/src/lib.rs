@@ -58,6 +58,12 @@ mod _native {
         env!("CARGO_PKG_VERSION")
     }
 
+    /// The command line: does what the arguments say, the program's name first, and gives the exit code.
+    #[pyfunction]
+    fn cli(py: Python<'_>, args: Vec<std::ffi::OsString>) -> u8 {
+        py.detach(|| levqor::cli::main(args))
+    }
+
     /// Waits until log lines have reached `logging`, at most so many seconds.
     #[pyfunction]
     fn flush_logs(py: Python<'_>, seconds: f64) {

@@ -52,7 +52,10 @@ impl Retry {
     fn step(&self) -> StepOptions {
         let mut options = StepOptions::default();
         if let Some(attempts) = self.attempts {
-            let more = RetryPolicy { max_attempts: attempts, ..RetryPolicy::default() };
+            let more = RetryPolicy {
+                max_attempts: attempts,
+                ..RetryPolicy::default()
+            };
             options.retry = self.policy(more);
         }
         options.timeout = self.timeout.map(|s| s.0);
@@ -71,7 +74,11 @@ pub(crate) struct HostHandler {
 
 impl HostHandler {
     pub(crate) fn new(name: String, retry: Retry, function: Py<PyAny>) -> Self {
-        HostHandler { name, retry, function: Arc::new(Born::lasting(function)) }
+        HostHandler {
+            name,
+            retry,
+            function: Arc::new(Born::lasting(function)),
+        }
     }
 }
 
@@ -85,7 +92,8 @@ impl Handler for HostHandler {
                 let context = Bound::new(py, Wf(Born::new(wf))).map_err(failed)?;
                 let input = to_python(py, &input).map_err(failed)?;
                 let answer = function.any().bind(py).call1((context, input)).map_err(failed)?;
-                to_json(&answer).map_err(|e| Error::invalid("job.bad_result", e.to_string()).hint("give back plain data, or nothing"))
+                to_json(&answer)
+                    .map_err(|e| Error::invalid("job.bad_result", e.to_string()).hint("give back plain data, or nothing"))
             })
         });
         match done.await {
@@ -106,7 +114,9 @@ pub(crate) struct Ticket(Mutex<Option<CoreTicket>>, String);
 
 impl Wf {
     fn core(&self, py: Python<'_>) -> PyResult<&Core> {
-        self.0.get().ok_or_else(|| raise(py, &Error::conflict("job.stopped", "the job is the parent process's")))
+        self.0
+            .get()
+            .ok_or_else(|| raise(py, &Error::conflict("job.stopped", "the job is the parent process's")))
     }
 }
 
@@ -172,7 +182,9 @@ impl Wf {
 
     /// Begins a step: what it came to when it was made before, or a ticket to make it.
     fn begin<'py>(&self, py: Python<'py>, name: &str, options: &Bound<'py, PyAny>) -> PyResult<(bool, Bound<'py, PyAny>)> {
-        let options = to_json(options).and_then(|o| read::<Retry>(o, "options", "")).map_err(|e| raise(py, &e))?;
+        let options = to_json(options)
+            .and_then(|o| read::<Retry>(o, "options", ""))
+            .map_err(|e| raise(py, &e))?;
         let core = self.core(py)?;
         match wait(py, core.begin(name, options.step()))?.map_err(|e| raise(py, &e))? {
             Begun::Done(value) => Ok((true, to_python(py, &value)?)),

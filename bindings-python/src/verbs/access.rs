@@ -10,8 +10,8 @@ use levqor::types::{KeyId, Millis};
 use pyo3::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::error::raise;
 use super::{Bytes, Span, verbs};
+use crate::error::raise;
 
 type Fields = Vec<(String, String)>;
 
@@ -20,7 +20,10 @@ fn made(key: &ApiKey) -> Value {
 }
 
 fn page(after: Option<String>, limit: usize) -> Page {
-    Page { after, limit: limit.min(1_000) }
+    Page {
+        after,
+        limit: limit.min(1_000),
+    }
 }
 
 fn delivered(delivery: &Delivery) -> Value {
@@ -41,7 +44,11 @@ fn delivery(value: &Value) -> Result<Delivery> {
         Ok(token) => Turn::Now { token },
         Err(_) => Turn::Done(value.get("outcome").cloned().unwrap_or_default()),
     };
-    Ok(Delivery { name: text("name")?, event, turn })
+    Ok(Delivery {
+        name: text("name")?,
+        event,
+        turn,
+    })
 }
 
 /// The security headers of a preset: `api`, `html` or `strict`.
@@ -86,4 +93,3 @@ verbs! { TABLE: e;
 pub(crate) fn info(key: &KeyInfo) -> Value {
     serde_json::to_value(key).unwrap_or_default()
 }
-

@@ -156,15 +156,32 @@ fn link<'a>(all: Linked<'a>, step: Step) -> Linked<'a> {
 impl Step {
     /// Adds it to operations of every kind; a hold's id is known at once.
     pub(super) fn add(self, tx: &mut Atomic) -> Result<(Place, Option<String>)> {
-        let unfit = |what: &str| Error::invalid("argument.invalid", format!("`{what}` cannot be part of a commit of every kind")).at("op");
+        let unfit = |what: &str| {
+            Error::invalid(
+                "argument.invalid",
+                format!("`{what}` cannot be part of a commit of every kind"),
+            )
+            .at("op")
+        };
         let place = match self {
-            Step::Hold { account, amount, expires } => {
+            Step::Hold {
+                account,
+                amount,
+                expires,
+            } => {
                 let (place, id) = tx.hold(&account, amount, expires.map(|u| u.0));
                 return Ok((place, Some(id.to_string())));
             }
-            Step::Grant { account, amount, terms } => tx.grant(&account, amount, terms.map_or_else(GrantOptions::default, Terms::options)),
+            Step::Grant { account, amount, terms } => {
+                tx.grant(&account, amount, terms.map_or_else(GrantOptions::default, Terms::options))
+            }
             Step::Spend { account, amount } => tx.spend(&account, amount),
-            Step::Capture { hold, amount, last, overage } => tx.capture(&hold, capture(amount.map(Amount), last, overage)),
+            Step::Capture {
+                hold,
+                amount,
+                last,
+                overage,
+            } => tx.capture(&hold, capture(amount.map(Amount), last, overage)),
             Step::Release { hold } => tx.release(&hold),
             Step::Refund { txn, amount, on_expired } => tx.refund(&txn, refund(amount.map(Amount), Some(on_expired))),
             Step::Transfer { giver, taker, amount } => tx.transfer(&giver, &taker, amount),

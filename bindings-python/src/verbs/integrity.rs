@@ -111,8 +111,10 @@ async fn run(
         .extend(host.into_iter().map(|check| Planned::new(check as Arc<dyn Check>)));
     pack.select(select)?;
     if pack.checks.is_empty() {
-        return Err(Error::invalid("pack.no_checks", "there is no pack here and no check of the host's own")
-            .hint("name a pack, or make a function a check with @lq.check(..)"));
+        return Err(
+            Error::invalid("pack.no_checks", "there is no pack here and no check of the host's own")
+                .hint("name a pack, or make a function a check with @lq.check(..)"),
+        );
     }
     for format in wanted {
         if !formats::FORMATS.iter().any(|(name, _)| name == format) {

@@ -76,7 +76,10 @@ impl Request {
             (None, Some(d)) => Some(UniqueKey {
                 key: d.key.as_str().into(),
                 window: Millis::ZERO,
-                then: Duplicate::Debounce { quiet: d.quiet.0, at_most: d.at_most.map_or(Millis(d.quiet.0.0.saturating_mul(10)), |m| m.0) },
+                then: Duplicate::Debounce {
+                    quiet: d.quiet.0,
+                    at_most: d.at_most.map_or(Millis(d.quiet.0.0.saturating_mul(10)), |m| m.0),
+                },
             }),
             (None, None) => None,
         };
@@ -104,7 +107,10 @@ fn enqueued(job: &Enqueued) -> Value {
 }
 
 fn page(after: Option<String>, limit: usize) -> Page {
-    Page { after, limit: limit.min(1_000) }
+    Page {
+        after,
+        limit: limit.min(1_000),
+    }
 }
 
 /// A job with its texts read.
@@ -134,7 +140,8 @@ fn resolve(value: &mut Value, ids: &[Option<String>]) -> Result<()> {
         Value::Object(map) if map.len() == 1 && map.contains_key("$op") => {
             let n = map["$op"].as_u64().and_then(|n| usize::try_from(n).ok());
             let id = n.and_then(|n| ids.get(n)).and_then(Option::as_ref);
-            let id = id.ok_or_else(|| Error::invalid("atomic.wrong_place", "only a hold that was asked for before can be named"))?;
+            let id =
+                id.ok_or_else(|| Error::invalid("atomic.wrong_place", "only a hold that was asked for before can be named"))?;
             *value = Value::String(id.clone());
             Ok(())
         }

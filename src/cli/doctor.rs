@@ -4,17 +4,17 @@ use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::records::{Expect, RecordOp};
+use crate::store::{Batch, StoreInfo};
+use crate::types::{JobId, Tenant};
 use clap::Args;
-use levqor::engine::Engine;
-use levqor::error::{Error, Result};
-use levqor::records::{Expect, RecordOp};
-use levqor::store::{Batch, StoreInfo};
-use levqor::types::{JobId, Tenant};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::out::{Exit, Out, table};
-use crate::setup::{Connections, FEATURES, Global, engine, open};
+use crate::cli::out::{Exit, Out, table};
+use crate::cli::setup::{Connections, FEATURES, Global, engine, open};
 
 /// Make the store's schema, or bring it to this version
 ///
@@ -101,7 +101,7 @@ pub(crate) async fn doctor(out: &Out, global: &Global, args: DoctorArgs) -> Resu
         (Some(_), Err(e)) => Finding::broken("connections", &e),
     };
     findings.push(connections);
-    let actions: usize = engine(levqor::backend::Backend::memory(), &global.tenant, Vec::new())?
+    let actions: usize = engine(crate::backend::Backend::memory(), &global.tenant, Vec::new())?
         .connectors()
         .manifests()
         .map(|m| m.actions.len())

@@ -3,16 +3,16 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::jobs::{Job, JobState};
+use crate::store::{JobFilter, Page};
+use crate::types::JobId;
 use clap::{Args, Subcommand};
-use levqor::engine::Engine;
-use levqor::error::{Error, Result};
-use levqor::jobs::{Job, JobState};
-use levqor::store::{JobFilter, Page};
-use levqor::types::JobId;
 use serde_json::{Value, json};
 
-use crate::out::{Exit, Out, instant, table};
-use crate::setup::{Global, open};
+use crate::cli::out::{Exit, Out, instant, table};
+use crate::cli::setup::{Global, open};
 
 /// Look at jobs, call them off, bring them back
 ///

@@ -1,13 +1,13 @@
 //! From arguments to an engine: the one place that puts it together.
 
+use crate::backend::Backend;
+use crate::connector::Connection;
+use crate::engine::Engine;
+use crate::error::Result;
+use crate::types::Tenant;
 use clap::Args;
-use levqor::backend::Backend;
-use levqor::connector::Connection;
-use levqor::engine::Engine;
-use levqor::error::Result;
-use levqor::types::Tenant;
 
-use crate::files;
+use crate::cli::files;
 
 /// What every command takes.
 #[derive(Args, Clone)]
@@ -95,10 +95,10 @@ pub(crate) const FEATURES: &[(&str, bool, &str)] = &[
 pub(crate) fn engine(backend: Backend, tenant: &str, connections: Vec<Connection>) -> Result<Engine> {
     let allow = std::env::var("LEVQOR_ALLOW").unwrap_or_default();
     let allow: Vec<&str> = allow.split(',').map(str::trim).filter(|a| !a.is_empty()).collect();
-    let builder = levqor::builder(backend, &allow)?.tenant(Tenant::new(tenant)?);
+    let builder = crate::builder(backend, &allow)?.tenant(Tenant::new(tenant)?);
     connections
         .into_iter()
-        .fold(builder, levqor::engine::Builder::connection)
+        .fold(builder, crate::engine::Builder::connection)
         .build()
 }
 
@@ -106,6 +106,6 @@ pub(crate) fn engine(backend: Backend, tenant: &str, connections: Vec<Connection
 pub(crate) async fn open(global: &Global, connections: Vec<Connection>) -> Result<Engine> {
     // A wrong name is refused before a database is made.
     Tenant::new(&global.tenant)?;
-    let backend = levqor::open_backend(&global.url, global.redis.as_deref()).await?;
+    let backend = crate::open_backend(&global.url, global.redis.as_deref()).await?;
     engine(backend, &global.tenant, connections)
 }

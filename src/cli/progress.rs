@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
+use crate::engine::{Engine, RunEvent};
+use crate::jobs::StepStatus;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use levqor::engine::{Engine, RunEvent};
-use levqor::jobs::StepStatus;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
-use crate::out::{Out, clean};
+use crate::cli::out::{Out, clean};
 
 /// Progress that is being shown.
 pub(crate) struct Shown {
@@ -106,7 +106,7 @@ impl View {
 
 #[cfg(test)]
 mod tests {
-    use levqor::types::{JobId, Millis};
+    use crate::types::{JobId, Millis};
 
     use super::*;
 

@@ -2,13 +2,13 @@
 
 use std::fmt::Write as _;
 
+use crate::error::{Error, Result};
+use crate::limits::{Ask, Decision, Quota};
 use clap::{Args, Subcommand};
-use levqor::error::{Error, Result};
-use levqor::limits::{Ask, Decision, Quota};
 use serde_json::{Value, json};
 
-use crate::out::{Exit, Out, json_of, table};
-use crate::setup::{Global, open};
+use crate::cli::out::{Exit, Out, json_of, table};
+use crate::cli::setup::{Global, open};
 
 /// Try out rate limits
 ///

@@ -1,13 +1,13 @@
 //! `levqor queues`: list, pause, resume, limit.
 
+use crate::error::Result;
+use crate::jobs::{JobState, QueueLimits};
+use crate::limits::Quota;
 use clap::{Args, Subcommand};
-use levqor::error::Result;
-use levqor::jobs::{JobState, QueueLimits};
-use levqor::limits::Quota;
 use serde_json::{Value, json};
 
-use crate::out::{Exit, Out, table};
-use crate::setup::{Global, open};
+use crate::cli::out::{Exit, Out, table};
+use crate::cli::setup::{Global, open};
 
 /// Look at queues, hold them up, limit them
 ///
@@ -108,7 +108,7 @@ pub(crate) async fn queues(out: &Out, global: &Global, command: QueuesCommand) -
 }
 
 /// One line for each queue, by name.
-fn listed(counts: &[(String, JobState, u64)], settings: &[std::sync::Arc<levqor::jobs::QueueSettings>]) -> Result<Vec<Value>> {
+fn listed(counts: &[(String, JobState, u64)], settings: &[std::sync::Arc<crate::jobs::QueueSettings>]) -> Result<Vec<Value>> {
     let mut names: Vec<&str> = counts
         .iter()
         .map(|c| c.0.as_str())

@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 use std::io::{ErrorKind as IoKind, Write};
-use std::process::ExitCode;
 
+use crate::error::{Error, ErrorKind, Result};
+use crate::types::Millis;
 use clap::builder::styling::{AnsiColor, Style};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
-use levqor::error::{Error, ErrorKind, Result};
-use levqor::types::Millis;
 use serde_json::Value;
 
 /// How the process ends. The help of `levqor` documents the numbers.
@@ -28,8 +27,8 @@ pub(crate) enum Exit {
 }
 
 impl Exit {
-    pub(crate) fn code(self) -> ExitCode {
-        ExitCode::from(match self {
+    pub(crate) fn code(self) -> u8 {
+        match self {
             Exit::Ok => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
@@ -37,7 +36,7 @@ impl Exit {
             Exit::Refused | Exit::NoEvidence => 4,
             Exit::Unavailable => 5,
             Exit::Internal => 70,
-        })
+        }
     }
 }
 

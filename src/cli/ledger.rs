@@ -1,15 +1,15 @@
 //! `levqor credits`: spend, hold, capture, give and take back, move.
 
+use crate::credits::{LedgerAnswer, OnExpired};
+use crate::engine::{CaptureOptions, RefundOptions};
+use crate::error::{Error, Result};
+use crate::types::{GrantId, HoldId, TxnId};
 use clap::{Args, Subcommand};
-use levqor::credits::{LedgerAnswer, OnExpired};
-use levqor::engine::{CaptureOptions, RefundOptions};
-use levqor::error::{Error, Result};
-use levqor::types::{GrantId, HoldId, TxnId};
 use serde_json::{Map, Value, json};
 
-use crate::credits::{amount, expiry, money};
-use crate::out::{Exit, Out};
-use crate::setup::{Global, open};
+use crate::cli::credits::{amount, expiry, money};
+use crate::cli::out::{Exit, Out};
+use crate::cli::setup::{Global, open};
 
 #[derive(Subcommand)]
 pub(crate) enum ChangeCommand {

@@ -1,11 +1,11 @@
 //! A run for people: what each step took, and what all of it cost.
 
-use levqor::engine::{RunView, StepView, Submitted};
-use levqor::error::Result;
-use levqor::jobs::{JobState, StepStatus};
-use levqor::types::{MicroCredits, Millis};
+use crate::engine::{RunView, StepView, Submitted};
+use crate::error::Result;
+use crate::jobs::{JobState, StepStatus};
+use crate::types::{MicroCredits, Millis};
 
-use crate::out::{instant, list, table};
+use crate::cli::out::{instant, list, table};
 
 /// What was held and is not spent.
 pub(crate) fn released(view: &RunView, submitted: &Submitted) -> Result<MicroCredits> {

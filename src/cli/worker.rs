@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
+use crate::engine::RunEvent;
+use crate::error::{Error, Result};
+use crate::types::{Millis, parse_duration};
 use clap::Args;
-use levqor::engine::RunEvent;
-use levqor::error::{Error, Result};
-use levqor::types::{Millis, parse_duration};
 use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::oneshot;
 
-use crate::out::{Exit, Out, json_of, list};
-use crate::setup::{Connections, Global, open};
-use crate::signals::Signals;
+use crate::cli::out::{Exit, Out, json_of, list};
+use crate::cli::setup::{Connections, Global, open};
+use crate::cli::signals::Signals;
 
 /// Take jobs and do them, and fire schedules, until told to stop
 ///

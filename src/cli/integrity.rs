@@ -5,15 +5,15 @@ mod run;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use crate::error::{Error, Result};
+use crate::integrity::evidence::verify::{Verified, verify_folder};
+use crate::integrity::evidence::{Change, Evidence, History, PublicKey, diff};
+use crate::integrity::{Pack, standard};
 use clap::{Args, Subcommand};
-use levqor::error::{Error, Result};
-use levqor::integrity::evidence::verify::{Verified, verify_folder};
-use levqor::integrity::evidence::{Change, Evidence, History, PublicKey, diff};
-use levqor::integrity::{Pack, standard};
 use serde_json::{Value, json};
 
-use crate::files;
-use crate::out::{Exit, Out, json_of, list, table};
+use crate::cli::files;
+use crate::cli::out::{Exit, Out, json_of, list, table};
 use run::{RunArgs, run};
 
 /// Check a system, and prove what was found
@@ -183,7 +183,7 @@ fn compare(out: &Out, args: &DiffArgs) -> Result<Exit> {
             text.push('\n');
         }
         let word = |c: Change| json!(c).as_str().unwrap_or_default().to_owned();
-        let status = |s: Option<levqor::integrity::Status>| s.map_or("-", levqor::integrity::Status::word).to_owned();
+        let status = |s: Option<crate::integrity::Status>| s.map_or("-", crate::integrity::Status::word).to_owned();
         let rows = found.checks.iter().map(|d| {
             vec![
                 word(d.change),
@@ -234,7 +234,7 @@ fn show_list(out: &Out, args: &ListArgs) -> Result<Exit> {
 
 fn explain(out: &Out, args: &ExplainArgs) -> Result<Exit> {
     let Some(found) = standard().iter().find(|s| s.id == args.id) else {
-        let known = levqor::pipeline::suggest::did_you_mean(&args.id, standard().iter().map(|s| s.id));
+        let known = crate::pipeline::suggest::did_you_mean(&args.id, standard().iter().map(|s| s.id));
         let message = format!("there is no check `{}`{known}", args.id);
         return Err(Error::invalid("integrity.unknown_check", message).hint("see levqor integrity list"));
     };

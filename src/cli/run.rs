@@ -2,18 +2,18 @@
 
 use std::time::Duration;
 
+use crate::engine::{Engine, GrantOptions, RunRequest, RunView, Submitted};
+use crate::error::{Error, ErrorKind, Result};
+use crate::jobs::JobState;
+use crate::types::{JobId, MicroCredits, Millis, parse_duration};
 use clap::Args;
-use levqor::engine::{Engine, GrantOptions, RunRequest, RunView, Submitted};
-use levqor::error::{Error, ErrorKind, Result};
-use levqor::jobs::JobState;
-use levqor::types::{JobId, MicroCredits, Millis, parse_duration};
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use crate::out::{Exit, Out, json_of};
-use crate::setup::{Connections, Global, open};
-use crate::signals::Signals;
-use crate::{files, pipeline, progress, receipt};
+use crate::cli::out::{Exit, Out, json_of};
+use crate::cli::setup::{Connections, Global, open};
+use crate::cli::signals::Signals;
+use crate::cli::{files, pipeline, progress, receipt};
 
 /// Submit a pipeline and work it here until it has ended
 ///

@@ -1,16 +1,16 @@
 //! `levqor call`: one action, now.
 
+use crate::backend::Backend;
+use crate::engine::DirectCall;
+use crate::error::{Error, Result};
+use crate::types::{Millis, parse_duration};
 use clap::Args;
-use levqor::backend::Backend;
-use levqor::engine::DirectCall;
-use levqor::error::{Error, Result};
-use levqor::types::{Millis, parse_duration};
 use serde_json::{Value, json};
 
-use crate::files;
-use crate::out::{Exit, Out};
-use crate::pipeline::max_pipeline;
-use crate::setup::{Connections, Global, engine};
+use crate::cli::files;
+use crate::cli::out::{Exit, Out};
+use crate::cli::pipeline::max_pipeline;
+use crate::cli::setup::{Connections, Global, engine};
 
 /// Carry out one action of a connector
 ///

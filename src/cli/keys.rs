@@ -1,15 +1,15 @@
 //! `levqor keys`: create, list, verify, rotate, revoke.
 
+use crate::access::key::{KeyInfo, KeyState, NewKey};
+use crate::engine::KeyFilter;
+use crate::error::{Error, Result};
+use crate::store::Page;
+use crate::types::{KeyId, Millis, parse_duration};
 use clap::{Args, Subcommand};
-use levqor::access::key::{KeyInfo, KeyState, NewKey};
-use levqor::engine::KeyFilter;
-use levqor::error::{Error, Result};
-use levqor::store::Page;
-use levqor::types::{KeyId, Millis, parse_duration};
 use serde_json::{Value, json};
 
-use crate::out::{Exit, Out, instant, json_of, list, table};
-use crate::setup::{Global, open};
+use crate::cli::out::{Exit, Out, instant, json_of, list, table};
+use crate::cli::setup::{Global, open};
 
 /// Make, look at, replace and revoke API keys
 ///

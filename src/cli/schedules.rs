@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
+use crate::engine::ScheduleView;
+use crate::error::{Error, Result};
+use crate::jobs::schedule::{Misfire, Overlap, Schedule, ScheduleState, Target, Tick, TickOutcome, When};
+use crate::store::Page;
+use crate::types::{Millis, parse_duration};
 use clap::{Args, Subcommand};
-use levqor::engine::ScheduleView;
-use levqor::error::{Error, Result};
-use levqor::jobs::schedule::{Misfire, Overlap, Schedule, ScheduleState, Target, Tick, TickOutcome, When};
-use levqor::store::Page;
-use levqor::types::{Millis, parse_duration};
 use serde_json::{Value, json};
 
-use crate::out::{Exit, Out, instant, json_of, list, table};
-use crate::setup::{Global, open};
-use crate::{files, pipeline};
+use crate::cli::out::{Exit, Out, instant, json_of, list, table};
+use crate::cli::setup::{Global, open};
+use crate::cli::{files, pipeline};
 
 /// Start runs and jobs by the clock
 ///

@@ -1,4 +1,4 @@
-//! The command line `levqor`.
+//! The command line `levqor`, for every program that shows it: the binary of that name, and the bindings.
 
 mod call;
 mod credits;
@@ -21,10 +21,10 @@ mod setup;
 mod signals;
 mod worker;
 
-use std::process::ExitCode;
+use std::ffi::OsString;
 
+use crate::error::{Error, Result};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
-use levqor::error::{Error, Result};
 
 use out::{Exit, Out, exit_of};
 use setup::Global;
@@ -88,16 +88,21 @@ enum Command {
     Integrity(integrity::IntegrityCommand),
 }
 
-fn main() -> ExitCode {
+/// Does what the arguments say, the program's name first, and gives the exit code.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> u8 {
+    let args: Vec<OsString> = args.into_iter().collect();
     // Needed before the arguments are understood, since they may be what is wrong.
-    let asked = |flag: &str| std::env::args_os().take_while(|a| a != "--").any(|a| a == *flag);
+    let asked = |flag: &str| args.iter().take_while(|a| *a != "--").any(|a| a == flag);
     let out = Out::new(asked("--json"));
     let mut command = Cli::command();
     if asked("--no-color") {
         anstream::ColorChoice::Never.write_global();
         command = command.color(clap::ColorChoice::Never);
     }
-    let cli = match command.try_get_matches().and_then(|mut m| Cli::from_arg_matches_mut(&mut m)) {
+    let cli = match command
+        .try_get_matches_from(&args)
+        .and_then(|mut m| Cli::from_arg_matches_mut(&mut m))
+    {
         Ok(cli) => cli,
         Err(e) => return usage(&out, &e).code(),
     };

@@ -2,9 +2,9 @@
 
 use std::io::Read;
 
-use levqor::connector::Connection;
-use levqor::error::{Error, Result};
-use levqor::json;
+use crate::connector::Connection;
+use crate::error::{Error, Result};
+use crate::json;
 use serde_json::{Map, Value};
 
 /// More than this is not even read.

@@ -1,6 +1,6 @@
 //! The wish to stop.
 
-use levqor::error::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Listens for SIGTERM and SIGINT from now on.
 pub(crate) struct Signals {

@@ -1,15 +1,15 @@
 //! `levqor pipeline` and `levqor connectors`: what may run, and what it can call.
 
+use crate::backend::Backend;
+use crate::engine::Engine;
+use crate::error::{Error, Result};
+use crate::pipeline::{Checked, Limits};
 use clap::{Args, Subcommand};
-use levqor::backend::Backend;
-use levqor::engine::Engine;
-use levqor::error::{Error, Result};
-use levqor::pipeline::{Checked, Limits};
 use serde_json::{Value, json};
 
-use crate::files;
-use crate::out::{Exit, Out, clean, json_of, list, table};
-use crate::setup::{Connections, Global, engine, open};
+use crate::cli::files;
+use crate::cli::out::{Exit, Out, clean, json_of, list, table};
+use crate::cli::setup::{Connections, Global, engine, open};
 
 /// Check and register pipelines
 ///

@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
+use crate::credits::{Category, Expiry};
+use crate::engine::GrantOptions;
+use crate::error::{Error, Result};
+use crate::types::{MicroCredits, Millis, Money, parse_duration};
 use clap::{Args, Subcommand};
-use levqor::credits::{Category, Expiry};
-use levqor::engine::GrantOptions;
-use levqor::error::{Error, Result};
-use levqor::types::{MicroCredits, Millis, Money, parse_duration};
 use serde_json::json;
 
-use crate::ledger::{ChangeCommand, change};
-use crate::out::{Exit, Out, instant, json_of, list, table};
-use crate::setup::{Global, open};
+use crate::cli::ledger::{ChangeCommand, change};
+use crate::cli::out::{Exit, Out, instant, json_of, list, table};
+use crate::cli::setup::{Global, open};
 
 /// Grant credits, and see what accounts are worth
 ///

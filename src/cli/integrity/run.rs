@@ -5,18 +5,18 @@ use std::io::{ErrorKind as IoKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::clock::SystemClock;
+use crate::error::{Error, ErrorKind, Result};
+use crate::integrity::evidence::{Bundle, Context, Evidence, History, Signer};
+use crate::integrity::{CheckResult, Environment, Event, Pack, RunResult, Status, formats};
+use crate::transport::{HttpOptions, HttpTransport};
+use crate::types::random_bytes;
 use clap::Args;
 use clap::builder::styling::{AnsiColor, Style};
-use levqor::clock::SystemClock;
-use levqor::error::{Error, ErrorKind, Result};
-use levqor::integrity::evidence::{Bundle, Context, Evidence, History, Signer};
-use levqor::integrity::{CheckResult, Environment, Event, Pack, RunResult, Status, formats};
-use levqor::transport::{HttpOptions, HttpTransport};
-use levqor::types::random_bytes;
 use serde_json::json;
 
-use crate::files;
-use crate::out::{Exit, Out, clean};
+use crate::cli::files;
+use crate::cli::out::{Exit, Out, clean};
 
 /// Where a pack is looked for if none is named.
 const PACKS: &[&str] = &["integrity.toml", "integrity.yaml", "integrity.yml", "integrity.json"];
@@ -51,7 +51,7 @@ pub(crate) async fn run(out: &Out, args: RunArgs) -> Result<Exit> {
     for format in &args.format {
         if !formats::FORMATS.iter().any(|(name, _)| name == format) {
             let names: Vec<&str> = formats::FORMATS.iter().map(|(n, _)| *n).collect();
-            let known = levqor::pipeline::suggest::did_you_mean(format, names.iter().copied());
+            let known = crate::pipeline::suggest::did_you_mean(format, names.iter().copied());
             let e = Error::invalid("integrity.unknown_format", format!("there is no format `{format}`{known}"));
             return Err(e.at("--format").hint(format!("there are {}", names.join(", "))));
         }
@@ -188,7 +188,7 @@ fn keep_it(
     args: &RunArgs,
     history: &History,
     signer: &Signer,
-    mut previous: Option<levqor::integrity::evidence::Link>,
+    mut previous: Option<crate::integrity::evidence::Link>,
 ) -> Result<Kept> {
     loop {
         let context = Context {
