@@ -3,6 +3,33 @@ from typing import Any, Literal, final
 
 from levqor._types import Outcome
 
+__all__ = [
+    "Decision",
+    "Engine",
+    "Events",
+    "Key",
+    "Limiter",
+    "ManualClock",
+    "Permit",
+    "Proxies",
+    "Schema",
+    "Ticket",
+    "Wf",
+    "Worker",
+    "after_fork",
+    "before_fork",
+    "cli",
+    "error_kinds",
+    "flush_logs",
+    "generation",
+    "key_of",
+    "refresh_logs",
+    "security_headers",
+    "verb",
+    "verbs_list",
+    "version",
+]
+
 def version() -> str: ...
 def cli(args: Sequence[str]) -> int: ...
 def generation() -> int: ...

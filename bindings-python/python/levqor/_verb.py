@@ -52,7 +52,8 @@ def verb(fn: F) -> F:
     def call(self: Room, /, *args: Any, **kwargs: Any) -> Any:
         return read(self._native.call(index, args, kwargs))
 
-    return _named(call, fn, "", index, read)  # type: ignore[return-value]
+    made: F = _named(call, fn, "", index, read)
+    return made
 
 
 def twin(fn: Callable[Concatenate[Any, P], R]) -> Twin[P, R]:
@@ -63,7 +64,8 @@ def twin(fn: Callable[Concatenate[Any, P], R]) -> Twin[P, R]:
     def acall(self: Room, /, *args: Any, **kwargs: Any) -> Any:
         return self._native.acall(index, args, kwargs, read)
 
-    return _named(acall, fn, "a", index, read)  # type: ignore[return-value]
+    made: Twin[P, R] = _named(acall, fn, "a", index, read)
+    return made
 
 
 def _named(made: Any, fn: Any, prefix: str, index: int, read: Any) -> Any:

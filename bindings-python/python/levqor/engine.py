@@ -260,7 +260,7 @@ class Levqor(Engine):
     def events(self, at_most: float | None = None) -> Iterator[dict[str, Any]]:
         """What happens to runs in this process from now on; ends when nothing came for `at_most` seconds."""
         events = self._events()
-        return iter(lambda: events.next(at_most), None)  # type: ignore[arg-type]
+        return iter(lambda: events.next(at_most), None)
 
     async def aevents(self, at_most: float | None = None) -> AsyncIterator[dict[str, Any]]:
         """The same for `async for`."""

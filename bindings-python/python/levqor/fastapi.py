@@ -128,8 +128,10 @@ def limit(lq: Levqor, quota: str, *, name: str, by: str | Callable[[Request], st
         if not isinstance(by, str):
             return by(request)
         key = getattr(request.state, "levqor_key", None)
-        if by == "all" or (by == "key" and key is not None):
-            return "" if by == "all" else str(key.id)
+        if by == "all":
+            return ""
+        if by == "key" and key is not None:
+            return str(key.id)
         client = trusted.client(request.client.host if request.client else "", request.headers.get("x-forwarded-for"))
         return client[1] if client is not None else ""
 
