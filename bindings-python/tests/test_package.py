@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import levqor
-
 HERE = Path(__file__).resolve().parents[1]
 
 
@@ -39,7 +37,6 @@ with app.app_context():
 
 
 def test_mypy_is_content_with_the_package_and_with_users(tmp_path: Path) -> None:
-    package = Path(levqor.__file__).parent
     user = tmp_path / "user.py"
     user.write_text("""
 import asyncio
@@ -58,14 +55,15 @@ async def main() -> Decimal:
 print(asyncio.run(main()), lq.limiter("runs", "1/minute").take("k").remaining)
 reveal_type(lq.credits.abalance)
 """)
-    done = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(package), str(user)],
-                          capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    check = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache")]
+    package = subprocess.run([*check, "-p", "levqor"], capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    assert package.returncode == 0, package.stdout + package.stderr
+    done = subprocess.run([*check, str(user)], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert '(account: str) -> typing.Awaitable[levqor.models.Balance]' in done.stdout.replace('builtins.', '')
     wrong = tmp_path / "wrong.py"
     wrong.write_text('from levqor import Levqor\nLevqor("memory://").credits.grant("acme", 1.5)\n')
-    refused = subprocess.run([sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(tmp_path / "cache"), str(wrong)],
-                             capture_output=True, text=True, cwd=tmp_path, timeout=300)
+    refused = subprocess.run([*check, str(wrong)], capture_output=True, text=True, cwd=tmp_path, timeout=300)
     assert refused.returncode == 1 and "float" in refused.stdout
 
 

@@ -1,7 +1,7 @@
 """Levqor in FastAPI and Starlette: an ASGI middleware, a lifespan, dependencies.
 
 ```python
-lq = Levqor("sqlite:///levqor.db?limits=shm")
+lq = Levqor("sqlite://levqor.db?limits=shm")
 app = FastAPI(lifespan=lifespan(lq))
 install(app, lq)
 
