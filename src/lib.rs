@@ -27,6 +27,9 @@
 
 #[cfg(feature = "mcp")]
 pub use levqor_connectors::mcp;
+#[cfg(feature = "cli")]
+pub mod cli;
+
 pub use levqor_core::*;
 #[cfg(feature = "integrity")]
 pub use levqor_integrity as integrity;

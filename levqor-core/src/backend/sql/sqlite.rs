@@ -310,7 +310,14 @@ impl Conn for SqliteConn {
 struct WriteLock(Arc<PathBuf>);
 
 /// A taken lock; dropping it gives it back.
-struct Held(#[allow(dead_code, reason = "closing the file is what unlocks it")] File);
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing the file does not do it while a process that was forked meanwhile has it open as well.
+        let _ = self.0.unlock();
+    }
+}
 
 impl WriteLock {
     fn open(db: &Path) -> Result<Self> {
