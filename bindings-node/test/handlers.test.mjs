@@ -139,7 +139,7 @@ for (const [name, url] of engines) {
     let heard;
     const stopped = new Promise((done) => { heard = done; });
     const long = lq.workflow('long', (wf) => new Promise((_, no) => { wf.signal.addEventListener('abort', () => { heard(); no(wf.signal.reason); }); }));
-    await lq.start({ workers: 2, poll: 20, lease: '2s', grace: 10, unref: true });
+    await lq.start({ workers: 2, poll: 20, lease: '2s', grace: 10 });
     const job = await long.enqueue(null);
     while ((await lq.jobs.get(job.id)).state !== 'leased') await new Promise((r) => setTimeout(r, 10));
     await lq.jobs.cancel(job.id);

@@ -223,6 +223,7 @@ export class Levqor {
 
   /** One limit made ready for many keys: the fast way to ask. */
   limiter(name: string, quota: string): Limiter {
+    if (typeof name !== 'string' || typeof quota !== 'string') throw refusal('argument.invalid', 'a limit has a name and a quota, both texts');
     const known = `${name}\n${quota}`;
     let limiter = this.#limiters.get(known);
     if (limiter === undefined) {
@@ -331,8 +332,13 @@ function engineOf(shared: boolean): (given: LevqorOptions) => number {
 }
 
 function verified(number: number, headers: HeaderFields, body: Body, now?: number | Date): WebhookEvent {
-  const at = now === undefined ? null : Number(now);
-  return JSON.parse(bridge().now((native) => native.verifyWebhook(number, JSON.stringify(pairs(headers)), bytes(body), at)));
+  return JSON.parse(bridge().now((native) => native.verifyWebhook(number, JSON.stringify(pairs(headers)), bytes(body), instant(now))));
+}
+
+function instant(at: number | Date | undefined): number | null {
+  if (at === undefined) return null;
+  if (typeof at === 'number' || at instanceof Date) return Number(at);
+  throw refusal('argument.invalid', 'an instant is a Date or milliseconds since 1970', { at: 'now' });
 }
 
 /** Knows how one vendor signs, and with which secrets; needs no engine. */
@@ -350,8 +356,7 @@ export class Webhook {
 
   /** The headers of a message that is signed as the vendor would. */
   sign(body: Body, o: { id?: string; now?: number | Date } = {}): [string, string][] {
-    const at = o.now === undefined ? null : Number(o.now);
-    return JSON.parse(bridge().now((native) => native.signWebhook(this.#number, o.id ?? '', bytes(body), at)));
+    return JSON.parse(bridge().now((native) => native.signWebhook(this.#number, o.id ?? '', bytes(body), instant(o.now))));
   }
 }
 

@@ -1,4 +1,4 @@
-import { errorOf, refusal, caught, type ErrorData, type LevqorError } from './errors';
+import { caught, errorOf, LevqorError, refusal, type ErrorData } from './errors';
 
 /** The compiled half. */
 interface Native {
@@ -191,11 +191,13 @@ function translated(error: unknown): unknown {
   if (message.startsWith('!')) {
     return errorOf(JSON.parse(message.slice(1)) as ErrorData);
   }
-  // What Node says of a value of the wrong type.
-  if (error instanceof Error && typeof (error as { code?: unknown }).code === 'string' && /Expected|InvalidArg|GenericFailure/.test(String((error as unknown as { code: string }).code))) {
-    return refusal('argument.invalid', message || 'an argument has the wrong type');
-  }
-  return error;
+  if (error instanceof LevqorError || !(error instanceof Error)) return error;
+  // What is left is what the border says of a value that is not of the type it takes.
+  const told = /panic/.test(message)
+    ? refusal('internal', 'the compiled half panicked', { kind: 'internal', class: 'InternalError', status: 500 })
+    : refusal('argument.invalid', 'an argument has the wrong type');
+  (told as { cause?: unknown }).cause = error;
+  return told;
 }
 
 function load(): Native {

@@ -1,3 +1,4 @@
+import { refusal } from './errors';
 import { FullDecision, type Decision } from './limits';
 import type {
   Balance, EngineInfo, IntegrityReport, Job, JobState, KeyView, LedgerAnswer, Money, NewKey, Run, Schedule, ScheduleView, StatementLine,
@@ -251,11 +252,20 @@ export type HeaderFields = Headers | Iterable<readonly [string, string]> | Recor
 /** Header fields as a list of pairs. */
 export function pairs(headers: HeaderFields): [string, string][] {
   if (headers === null || typeof headers !== 'object') return [];
-  if (Symbol.iterator in headers) return [...headers].map(([name, value]) => [String(name), String(value)]);
+  const text = (value: unknown): string => {
+    if (typeof value === 'string' || typeof value === 'number') return String(value);
+    throw refusal('argument.invalid', 'a header field is a text', { at: 'headers' });
+  };
+  if (Symbol.iterator in headers) {
+    return [...headers].map((pair) => {
+      if (!Array.isArray(pair)) throw refusal('argument.invalid', 'header fields are pairs of texts', { at: 'headers' });
+      return [text(pair[0]), text(pair[1])];
+    });
+  }
   const all: [string, string][] = [];
   for (const [name, value] of Object.entries(headers as Record<string, string | readonly string[] | undefined>)) {
     if (value === undefined) continue;
-    for (const one of Array.isArray(value) ? value : [value]) all.push([name, String(one)]);
+    for (const one of Array.isArray(value) ? value : [value]) all.push([name, text(one)]);
   }
   return all;
 }
@@ -270,6 +280,7 @@ function bodyOf(body: Body): string {
 
 export function bytes(body: Body): Buffer {
   if (typeof body === 'string') return Buffer.from(body);
+  if (!(body instanceof Uint8Array) && !(body instanceof ArrayBuffer)) throw refusal('argument.invalid', 'a body is a text or bytes', { at: 'body' });
   return body instanceof Uint8Array ? Buffer.from(body.buffer, body.byteOffset, body.byteLength) : Buffer.from(body);
 }
 
