@@ -5,6 +5,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
 #![allow(clippy::cast_precision_loss, reason = "counts that are measured are small")]
 
+mod connectors;
 mod engine;
 mod ground;
 mod growth;
@@ -31,6 +32,7 @@ const SECTIONS: &[(&str, Measure)] = &[
     ("limits-redis", || Ok(limits_redis::rows())),
     ("limits-shm", || Ok(limits_shm::rows())),
     ("growth", growth::rows),
+    ("connectors", connectors::rows),
 ];
 
 fn main() -> ExitCode {
