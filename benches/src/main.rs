@@ -7,6 +7,7 @@
 
 mod credits;
 mod duel;
+mod connectors;
 mod engine;
 mod ground;
 mod growth;
@@ -46,6 +47,7 @@ const SECTIONS: &[(&str, Measure)] = &[
     ("jobs", jobs::rows),
     ("workflows", workflows::rows),
     ("growth", growth::rows),
+    ("connectors", connectors::rows),
 ];
 
 fn main() -> ExitCode {

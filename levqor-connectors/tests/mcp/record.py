@@ -41,6 +41,10 @@ class Notion(BaseHTTPRequestHandler):
         pass
 
 
+def plain(answer):
+    return answer.model_dump(by_alias=True, mode="json")
+
+
 async def main(levqor):
     server = HTTPServer(("127.0.0.1", 0), Notion)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -53,18 +57,18 @@ async def main(levqor):
         session_file = HERE / "session.jsonl"
         run = StdioServerParameters(command=sys.executable, args=["-c", TEE, str(session_file), *command], env=dict(os.environ))
         async with stdio_client(run) as (read, write), ClientSession(read, write) as session:
-            about = await session.initialize()
-            print("server:", about.serverInfo.name, about.serverInfo.version, "protocol:", about.protocolVersion)
+            about = plain(await session.initialize())
+            print("server:", about["serverInfo"], "protocol:", about["protocolVersion"])
             await session.send_ping()
-            tools = (await session.list_tools()).tools
+            tools = plain(await session.list_tools())["tools"]
             assert len(tools) == 7, len(tools)
-            assert all(t.inputSchema and t.outputSchema and t.annotations for t in tools)
-            good = await session.call_tool("notion__search", {"query": "x"})
-            assert not good.isError and good.structuredContent["results"][0]["id"] == "p1", good
-            bad = await session.call_tool("notion__get_page", {"page_id": "p9"})
-            assert bad.isError and "connector.not_found" in bad.content[0].text, bad
-            wrong = await session.call_tool("notion__search", {"nope": 1})
-            assert wrong.isError and "connector.input_invalid" in wrong.content[0].text, wrong
+            assert all(t["inputSchema"] and t["outputSchema"] and t["annotations"] for t in tools)
+            good = plain(await session.call_tool("notion__search", {"query": "x"}))
+            assert not good["isError"] and good["structuredContent"]["results"][0]["id"] == "p1", good
+            bad = plain(await session.call_tool("notion__get_page", {"page_id": "p9"}))
+            assert bad["isError"] and "connector.not_found" in bad["content"][0]["text"], bad
+            wrong = plain(await session.call_tool("notion__search", {"nope": 1}))
+            assert wrong["isError"] and "connector.input_invalid" in wrong["content"][0]["text"], wrong
             print("tools:", len(tools), "calls: 3, as expected")
 
 

@@ -13,21 +13,28 @@ pub struct Connection {
 
 /// Settings whose texts are no secrets. Whatever is not listed is treated as one, so that a setting that
 /// nobody thought of is hidden rather than shown.
-const PLAIN: [&str; 16] = [
+const PLAIN: [&str; 23] = [
     "auth",
     "base_url",
     "bucket",
+    "business_account_id",
+    "cloud_id",
+    "dc",
     "from",
     "header",
     "hello",
     "host",
     "idempotency_header",
     "organization",
+    "phone_number_id",
     "port",
     "prefix",
     "region",
     "root",
     "scopes",
+    "shop",
+    "site",
+    "tenant",
     "tls",
     "token_url",
 ];

@@ -222,7 +222,7 @@ impl Builder {
         }
         let transport = self.layers.iter().fold(self.transport, |inner, layer| layer.transport(inner));
         let vault = self.sealer.map(|sealer| {
-            let vault = Vault::new(&backend, clock.clone(), sealer);
+            let vault = Vault::new(backend.store.clone(), backend.claims.clone(), clock.clone(), sealer);
             Arc::new(match self.secrets {
                 Some(secrets) => vault.with_secrets(secrets),
                 None => vault,

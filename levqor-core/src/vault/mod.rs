@@ -15,7 +15,6 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::backend::Backend;
 use crate::claims::Claims;
 use crate::clock::Clock;
 use crate::connector::Connection;
@@ -84,11 +83,11 @@ impl Body {
 }
 
 impl Vault {
-    /// The sealed documents of a backend.
-    pub fn new(backend: &Backend, clock: Arc<dyn Clock>, sealer: Sealer) -> Self {
+    /// The sealed documents of a store.
+    pub fn new(store: Arc<dyn Store>, claims: Arc<dyn Claims>, clock: Arc<dyn Clock>, sealer: Sealer) -> Self {
         Vault {
-            store: backend.store.clone(),
-            claims: backend.claims.clone(),
+            store,
+            claims,
             clock,
             sealer,
             secrets: None,
