@@ -480,3 +480,38 @@ async fn dead_letters_are_brought_back_by_what_they_died_of() {
     assert!(engine.jobs().redrive_all(&none, None, 100).await.unwrap().jobs.is_empty());
     assert_eq!(engine.jobs().redrive_all(&of, None, 100).await.unwrap().jobs.len(), 30);
 }
+
+#[tokio::test]
+async fn a_sealed_input_is_read_by_who_has_the_key_only() {
+    use levqor_core::vault::Sealer;
+    let backend = Backend::memory();
+    let key = Sealer::generate();
+    let engine = |key: Option<&str>| {
+        let mut builder = Engine::builder(backend.clone()).handler(
+            "work",
+            HandlerOptions::default(),
+            handler(|_: Wf, input: Value| async move { Ok(input["card"].as_str().map(str::len)) }),
+        );
+        if let Some(key) = key {
+            builder = builder.sealer(Sealer::parse(key).unwrap());
+        }
+        builder.build().unwrap()
+    };
+    let (with, without) = (engine(Some(&key)), engine(None));
+    let request = || JobRequest::new("work", json!({"card": "4242424242424242"})).sealed();
+    let refused = without.jobs().enqueue(request()).await.unwrap_err();
+    assert_eq!(refused.code(), "jobs.no_sealing_key");
+
+    let job = with.jobs().enqueue(request()).await.unwrap();
+    let stored = format!("{:?}", with.jobs().get(&job.id).await.unwrap());
+    assert!(!stored.contains("4242"), "{stored}");
+    without.worker().drain().await.unwrap();
+    let view = without.pipelines().status(&job.id).await.unwrap();
+    assert_eq!(
+        (view.state, view.failure().unwrap().code()),
+        (JobState::Dead, "jobs.no_sealing_key")
+    );
+    with.jobs().redrive(&job.id).await.unwrap();
+    with.worker().drain().await.unwrap();
+    assert_eq!(with.pipelines().status(&job.id).await.unwrap().result, Some(json!(16)));
+}

@@ -238,6 +238,7 @@ fn mail(sent: &Arc<Mutex<Vec<Value>>>) -> Mail {
         settings: vec![],
         budgets: vec![],
         actions: vec![send],
+        triggers: vec![],
     };
     Mail(manifest, sent.clone())
 }

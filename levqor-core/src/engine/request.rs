@@ -2,10 +2,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::Engine;
-use crate::error::{Error, Result};
-use crate::jobs::{Duplicate, NewJob, UniqueKey};
+use crate::error::{Error, ErrorKind, Result};
+use crate::jobs::{Duplicate, Job, NewJob, UniqueKey};
 use crate::json;
-use crate::types::{BatchId, HoldId, JobId, MicroCredits, Millis};
+use crate::types::{BatchId, HoldId, JobId, MicroCredits, Millis, Tenant};
 
 /// A job to be, for a handler of the host.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +34,8 @@ pub struct JobRequest {
     pub concurrency_key: Option<String>,
     /// The batch that it is to be a member of.
     pub batch: Option<BatchId>,
+    /// Whether its input is sealed while it is stored: see [`JobRequest::sealed`].
+    pub sealed: bool,
 }
 
 impl JobRequest {
@@ -52,6 +54,7 @@ impl JobRequest {
             unique: None,
             concurrency_key: None,
             batch: None,
+            sealed: false,
         }
     }
 
@@ -126,6 +129,14 @@ impl JobRequest {
         self
     }
 
+    /// Seals its input with the engine's sealing key ([`Builder::sealer`](super::Builder::sealer)): it lies in the store
+    /// encrypted, and only workers that have the key can do the job. Results, progress and what steps give are not sealed.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.sealed = true;
+        self
+    }
+
     /// What an idempotency key is bound to.
     pub(super) fn payload(&self) -> Value {
         json!([
@@ -163,6 +174,17 @@ impl JobRequest {
         if self.hold.is_some() && self.account.is_none() {
             return Err(Error::invalid("jobs.no_account", "a job that holds credits needs the account that pays").at("account"));
         }
+        let args = if self.sealed {
+            let vault = engine.inner.vault.as_ref().ok_or_else(no_key)?;
+            format!(
+                "{SEALED}{}",
+                vault
+                    .sealer()
+                    .seal(&place(engine.tenant_name(), &self.handler), args.as_bytes())?
+            )
+        } else {
+            args
+        };
         let now = engine.now();
         let known = engine
             .inner
@@ -201,4 +223,40 @@ pub struct Enqueued {
     pub replayed: bool,
     /// The hold that pays for it.
     pub hold: Option<HoldId>,
+}
+
+/// What a sealed input begins with; no JSON does.
+const SEALED: &str = "sealed:";
+
+/// Where a sealed input may be opened. Not bound to the job's id: a debounced job gets the input of another.
+fn place(tenant: &Tenant, handler: &str) -> String {
+    format!("job\n{tenant}\n{handler}")
+}
+
+fn no_key() -> Error {
+    Error::new(
+        ErrorKind::Config,
+        "jobs.no_sealing_key",
+        "the input of a job is sealed, and this engine has no key",
+    )
+    .hint("give the engine its sealing key: LEVQOR_SEAL_KEY, or Builder::sealer")
+}
+
+/// The input of a job, opened if it is sealed.
+pub(super) fn input_of(engine: &Engine, job: &Job) -> Result<Value> {
+    let opened = match job.input().strip_prefix(SEALED) {
+        None => None,
+        Some(sealed) => {
+            let vault = engine.inner.vault.as_ref().ok_or_else(no_key)?;
+            Some(vault.sealer().open(&place(&job.tenant, &job.handler), sealed)?)
+        }
+    };
+    let bytes = opened.as_deref().unwrap_or(job.input().as_bytes());
+    serde_json::from_slice(bytes).map_err(|e| {
+        Error::new(
+            ErrorKind::Corrupt,
+            "jobs.corrupt_input",
+            format!("the stored input cannot be read: {e}"),
+        )
+    })
 }

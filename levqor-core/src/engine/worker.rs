@@ -505,16 +505,9 @@ async fn perform(engine: &Engine, job: &Arc<Job>, shared: &OnceLock<Wf>) -> Resu
         .hint("run a worker that has it");
         return Ok((failed(&e, Some(engine.now() + Millis::secs(30))), vec![]));
     };
-    let input = match serde_json::from_str(job.input()) {
+    let input = match super::request::input_of(engine, job) {
         Ok(input) => input,
-        Err(e) => {
-            let e = Error::new(
-                ErrorKind::Corrupt,
-                "jobs.corrupt_input",
-                format!("the stored input cannot be read: {e}"),
-            );
-            return Ok((failed(&e, None), vec![]));
-        }
+        Err(e) => return Ok((failed(&e, None), vec![])),
     };
     let wf = Wf::open(engine, job).await?;
     let wf = shared.get_or_init(|| wf);

@@ -83,6 +83,11 @@ impl Body {
 }
 
 impl Vault {
+    /// What seals.
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.sealer
+    }
+
     /// The sealed documents of a store.
     pub fn new(store: Arc<dyn Store>, claims: Arc<dyn Claims>, clock: Arc<dyn Clock>, sealer: Sealer) -> Self {
         Vault {
