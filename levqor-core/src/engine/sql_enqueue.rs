@@ -25,7 +25,7 @@ pub enum Placeholder {
 pub struct Statement {
     /// The text.
     pub sql: String,
-    /// Texts, integers and nulls, in the order of their placeholders.
+    /// Texts and integers, in the order of their placeholders.
     pub params: Vec<Value>,
 }
 
@@ -64,7 +64,9 @@ impl Jobs<'_> {
             Placeholder::Numbered => format!("${n}"),
             Placeholder::Format => "%s".to_owned(),
         };
-        let columns: Vec<&str> = Job::COLUMNS.iter().map(|c| c.name).collect();
+        // What is not said is null; an untyped null is more than some drivers can send.
+        let given = Job::COLUMNS.iter().zip(job.cells()).filter(|(_, cell)| *cell != Cell::Null);
+        let (columns, params): (Vec<&str>, Vec<Value>) = given.map(|(column, cell)| (column.name, param(cell))).unzip();
         let holders: Vec<String> = (1..=columns.len()).map(holder).collect();
         let insert = Statement {
             sql: format!(
@@ -73,7 +75,7 @@ impl Jobs<'_> {
                 columns.join(", "),
                 holders.join(", ")
             ),
-            params: job.cells().into_iter().map(param).collect(),
+            params,
         };
         let wake = Statement {
             sql: format!("SELECT pg_notify({}, {})", holder(1), holder(2)),

@@ -22,6 +22,8 @@ use crate::store::StoreInfo;
 use crate::table::{Cell, Kind};
 use crate::types::Millis;
 
+/// Bytes of a page.
+const PAGE: u64 = 4_096;
 /// Older engines can corrupt a write-ahead log when it is reset.
 const OLDEST: (u32, u32, u32) = (3, 51, 3);
 
@@ -75,6 +77,10 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
         .pragma("cache_size", "-16000")
         // What a statement would need to be undone is kept in memory, not written to a file.
         .pragma("temp_store", "MEMORY");
+    let options_of = match options.max_bytes {
+        None => options_of,
+        Some(bytes) => options_of.pragma("max_page_count", (bytes / PAGE).max(1).to_string()),
+    };
     let lock = WriteLock::open(&path)?;
 
     // Switching to the write-ahead log, making the file and migrating it must not race.

@@ -22,6 +22,9 @@ pub struct SqlOptions {
     pub readers: u32,
     /// How long to wait for a connection.
     pub connect_timeout: Millis,
+    /// How large a SQLite file may become, in bytes; then what would make it larger is refused (`store.full`), as when the
+    /// disk is full, and everything else goes on. `None`: as large as the disk.
+    pub max_bytes: Option<u64>,
 }
 
 impl Default for SqlOptions {
@@ -30,6 +33,7 @@ impl Default for SqlOptions {
             durable: true,
             readers: 4,
             connect_timeout: Millis::secs(5),
+            max_bytes: None,
         }
     }
 }
