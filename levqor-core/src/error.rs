@@ -153,6 +153,8 @@ struct Inner {
     retry_after: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     retryable: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    status: Option<u16>,
     #[serde(default)]
     effect: Effect,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -174,6 +176,7 @@ impl Error {
             hint: None,
             retry_after: None,
             retryable: None,
+            status: None,
             effect: Effect::None,
             faults: Vec::new(),
             headers: Vec::new(),
@@ -242,6 +245,14 @@ impl Error {
         self
     }
 
+    /// Overrides the HTTP status of the kind: 401 where credentials are missing or wrong, 400 where a message
+    /// does not prove where it came from.
+    #[must_use]
+    pub fn status_is(mut self, status: u16) -> Self {
+        self.0.status = Some(status);
+        self
+    }
+
     /// Says what the call left behind at the other side.
     #[must_use]
     pub fn effect_is(mut self, effect: Effect) -> Self {
@@ -298,6 +309,36 @@ impl Error {
         self.0.retryable.unwrap_or(self.0.kind.retryable())
     }
 
+    /// The HTTP status of the problem document.
+    pub fn status(&self) -> u16 {
+        self.0.status.unwrap_or(self.0.kind.status())
+    }
+
+    /// The name of the exception that every binding raises for it.
+    ///
+    /// ```
+    /// use levqor_core::error::{Error, ErrorKind};
+    /// assert_eq!(Error::new(ErrorKind::Denied, "key.unknown", "no").status_is(401).class(), "Unauthorized");
+    /// ```
+    pub fn class(&self) -> &'static str {
+        match (self.0.kind, self.status()) {
+            (ErrorKind::Invalid, _) => "InvalidInput",
+            (ErrorKind::NotFound, _) => "NotFound",
+            (ErrorKind::Conflict, _) => "Conflict",
+            (ErrorKind::Insufficient, _) => "InsufficientCredits",
+            (ErrorKind::RateLimited, _) => "RateLimited",
+            (ErrorKind::Denied, 400) => "WebhookRejected",
+            (ErrorKind::Denied, 401) => "Unauthorized",
+            (ErrorKind::Denied, _) => "Forbidden",
+            (ErrorKind::Unsupported, _) => "Unsupported",
+            (ErrorKind::Config, _) => "ConfigError",
+            (ErrorKind::Unavailable, _) => "Unavailable",
+            (ErrorKind::Timeout, _) => "Timeout",
+            (ErrorKind::Corrupt, _) => "Corrupt",
+            (ErrorKind::Internal, _) => "InternalError",
+        }
+    }
+
     /// What the failed call left behind at the other side.
     pub fn effect(&self) -> Effect {
         self.0.effect
@@ -342,7 +383,7 @@ impl Error {
         let mut p = json!({
             "type": self.0.details.get("type").cloned().unwrap_or_else(own),
             "title": self.0.message,
-            "status": self.0.kind.status(),
+            "status": self.status(),
             "code": self.0.code,
             "retryable": self.retryable(),
         });

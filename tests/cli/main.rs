@@ -1,6 +1,7 @@
 //! The command line, as a process: what it answers, how it ends, and what it says when something is wrong.
 #![allow(clippy::unwrap_used)]
 
+mod keys;
 mod schedules;
 mod work;
 
@@ -316,6 +317,26 @@ fn a_run_that_dies_is_a_dead_letter_that_can_be_called_off_and_brought_back() {
     );
 
     assert_eq!(p.ok(&["jobs", "redrive", id])["state"], "ready");
+    assert_eq!(p.ok(&["queues", "pause", "default"])["paused"], true);
+    assert_eq!(
+        p.ok(&["queues", "limit", "default", "--per-key", "2", "--rate", "5/second"])["limits"]["per_key"],
+        2
+    );
+    let list = p.ok(&["queues", "list"]);
+    assert_eq!(
+        (&list["queues"][0]["paused"], &list["queues"][0]["ready"]),
+        (&json!(true), &json!(1))
+    );
+    assert!(p.run(&["queues", "list"]).out.contains("rate 5/s"));
+    assert_eq!(p.ok(&["queues", "resume", "default"])["paused"], false);
+    assert_eq!(
+        p.ok(&["jobs", "signal", id, "go", "--payload", "{\"by\": 1}"])["state"],
+        "ready"
+    );
+    assert_eq!(
+        p.ok(&["jobs", "redrive", "--all", "--queue", "default"])["redriven"],
+        json!([])
+    );
     let late = p.run(&["status", id, "--wait", "1ms", "--json"]);
     assert_eq!((late.code, &late.problem()["code"]), (1, &json!("run.not_ended")));
     assert_eq!(p.ok(&["jobs", "cancel", id])["state"], "cancelled");
@@ -432,6 +453,14 @@ fn bad_input_of_every_kind_ends_with_its_code_and_says_what_and_where() {
         (&["status", absent], 3, "jobs.unknown", absent),
         (&["jobs", "cancel", absent], 3, "jobs.unknown", absent),
         (&["jobs", "redrive", absent], 3, "jobs.unknown", absent),
+        (&["jobs", "signal", absent, "go"], 3, "jobs.unknown", absent),
+        (
+            &["jobs", "signal", absent, "go", "--payload", "{"],
+            2,
+            "cli.bad_json",
+            "--payload",
+        ),
+        (&["queues", "limit", "q", "--running", "0"], 2, "jobs.bad_limit", "pause"),
         (&["jobs", "list", "--after", absent], 3, "jobs.unknown", absent),
         (&["jobs", "list", "--state", "sleepy"], 2, "cli.bad_state", "sleepy"),
         (&["credits", "grant", "acme", "-5"], 2, "", ""),

@@ -122,7 +122,7 @@ pub fn verify(
     now: Millis,
     tolerance: Millis,
 ) -> Result<()> {
-    let denied = |code: &str, message: &str| Err(Error::new(ErrorKind::Denied, code, message));
+    let denied = |code: &str, message: &str| Err(Error::new(ErrorKind::Denied, code, message).status_is(400));
     let digits = !timestamp.is_empty() && timestamp.bytes().all(|b| b.is_ascii_digit());
     let Some(seconds) = timestamp.parse::<i64>().ok().filter(|_| digits) else {
         return denied("webhook.timestamp_invalid", "the timestamp is not a number of seconds");

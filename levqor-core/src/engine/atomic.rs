@@ -9,7 +9,7 @@ use crate::credits::{Expiry, LedgerAnswer, LedgerOp};
 use crate::error::{Error, Result};
 use crate::jobs::{QueueAnswer, QueueOp};
 use crate::records::{Expect, RecordOp};
-use crate::store::{Answer, Batch, Key, Op, Receipt};
+use crate::store::{Answer, Batch, HostTransaction, Key, Op, Receipt};
 use crate::types::{HoldId, JobId, MicroCredits, Millis, TxnId};
 use crate::usage::NewUsage;
 
@@ -47,6 +47,8 @@ pub struct Atomic {
     payload: Vec<Value>,
     ops: Vec<Op>,
     ids: Vec<Option<(JobId, Option<HoldId>)>>,
+    /// The holds that it makes.
+    holds: Vec<HoldId>,
 }
 
 /// The place of an operation in a commit, by which its answer is found.
@@ -72,6 +74,7 @@ impl Atomic {
             payload: Vec::new(),
             ops: Vec::new(),
             ids: Vec::new(),
+            holds: Vec::new(),
         })
     }
 
@@ -107,6 +110,7 @@ impl Atomic {
             LedgerOp::Hold { hold, .. } => hold.clone(),
             _ => HoldId::new(self.now),
         };
+        self.holds.push(id.clone());
         (self.ledger(op), id)
     }
 
@@ -168,13 +172,40 @@ impl Atomic {
         })
     }
 
-    /// The batch itself, to be carried out somewhere else: in a transaction of the host's own.
-    pub fn into_batch(self) -> Result<Batch> {
+    /// The batch itself.
+    fn into_batch(self) -> Result<Batch> {
         let key = match self.key {
             Some(key) => Some(key),
-            None => key(self.idempotency.as_deref(), &json!(["atomic", self.payload]))?,
+            None => key(
+                self.idempotency.as_deref(),
+                &json!(["atomic", nameless(self.payload, &self.holds)]),
+            )?,
         };
         Ok(self.ops.into_iter().fold(self.engine.batch().keyed(key), Batch::op))
+    }
+
+    /// Carries out everything in a transaction that the host has open: it counts when the host commits.
+    ///
+    /// ```no_run
+    /// # async fn example(engine: levqor_core::engine::Engine) -> Result<(), Box<dyn std::error::Error>> {
+    /// # #[cfg(feature = "postgres")] {
+    /// use levqor_core::engine::JobRequest;
+    /// use sqlx::Connection;
+    /// let mut conn = sqlx::PgConnection::connect("postgres://app@localhost/app").await?;
+    /// let mut tx = conn.begin().await?;
+    /// sqlx::query("INSERT INTO users (name) VALUES ('ann')").execute(&mut *tx).await?;
+    /// let mut with = engine.atomic(None)?;
+    /// with.enqueue(JobRequest::new("welcome", serde_json::json!("ann")))?;
+    /// with.commit_in(&mut *tx).await?;
+    /// tx.commit().await?;
+    /// # }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn commit_in(mut self, transaction: &mut impl HostTransaction) -> Result<Committed> {
+        let ids = std::mem::take(&mut self.ids);
+        let receipt = transaction.carry_out(&self.into_batch()?).await?;
+        Ok(Committed { receipt, ids })
     }
 
     /// Carries out everything in one commit. If one operation is refused, none has happened; the error is that
@@ -219,4 +250,20 @@ impl Committed {
             hold: job.hold.clone(),
         })
     }
+}
+
+/// What is asked for, with the places of its new holds instead of their ids, which are others every time.
+fn nameless(payload: Vec<Value>, holds: &[HoldId]) -> Value {
+    fn walk(value: Value, holds: &[HoldId]) -> Value {
+        match value {
+            Value::String(text) => match holds.iter().position(|id| id.as_str() == text) {
+                Some(n) => json!({"hold": n}),
+                None => Value::String(text),
+            },
+            Value::Array(items) => items.into_iter().map(|item| walk(item, holds)).collect(),
+            Value::Object(map) => map.into_iter().map(|(name, member)| (name, walk(member, holds))).collect(),
+            other => other,
+        }
+    }
+    walk(Value::Array(payload), holds)
 }

@@ -6,6 +6,8 @@ use tokio::sync::broadcast;
 
 use super::handlers::Handlers;
 use super::{Engine, Handler, HandlerOptions, Inner};
+use crate::access::key::{self, KeyCache};
+use crate::access::webhook::Verifier;
 use crate::backend::Backend;
 use crate::clock::{Clock, SystemClock};
 use crate::connector::{Connection, Connector, Registry};
@@ -15,6 +17,7 @@ use crate::limits::{Policies, Quota};
 use crate::pipeline::Catalog;
 use crate::transport::{Request, Response, Transport};
 use crate::types::{Millis, Tenant};
+use crate::vault::{Sealer, Secrets, Vault};
 
 /// What may be set.
 #[derive(Clone, Debug)]
@@ -36,6 +39,8 @@ pub struct Options {
     pub max_sleep: Millis,
     /// The time-out of one attempt of a step that sets none.
     pub step_timeout: Millis,
+    /// What the texts of API keys begin with; see [`check_prefix`](key::check_prefix).
+    pub key_prefix: String,
 }
 
 impl Default for Options {
@@ -49,6 +54,7 @@ impl Default for Options {
             max_crashes: 3,
             max_sleep: Millis::secs(5),
             step_timeout: Millis::secs(30),
+            key_prefix: key::DEFAULT_PREFIX.to_owned(),
         }
     }
 }
@@ -62,6 +68,9 @@ pub struct Builder {
     layers: Vec<Arc<dyn Layer>>,
     connections: HashMap<String, Arc<Connection>>,
     handlers: Vec<(String, HandlerOptions, Arc<dyn Handler>)>,
+    webhooks: HashMap<String, Verifier>,
+    sealer: Option<Sealer>,
+    secrets: Option<Arc<dyn Secrets>>,
     tenant: Tenant,
     options: Options,
 }
@@ -76,6 +85,9 @@ impl Builder {
             layers: Vec::new(),
             connections: HashMap::new(),
             handlers: Vec::new(),
+            webhooks: HashMap::new(),
+            sealer: None,
+            secrets: None,
             tenant: Tenant::default(),
             options: Options::default(),
         }
@@ -124,6 +136,27 @@ impl Builder {
         self
     }
 
+    /// Takes webhooks under a name; see [`Engine::webhooks`].
+    #[must_use]
+    pub fn webhook(mut self, name: &str, verifier: Verifier) -> Self {
+        self.webhooks.insert(name.to_owned(), verifier);
+        self
+    }
+
+    /// Seals what tenants store: connections, and tokens that were renewed, which all processes then share.
+    #[must_use]
+    pub fn sealer(mut self, sealer: Sealer) -> Self {
+        self.sealer = Some(sealer);
+        self
+    }
+
+    /// Where `{"$secret": "name"}` in stored connections is looked up.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
     /// Works on another tenant's data than `default`.
     #[must_use]
     pub fn tenant(mut self, tenant: Tenant) -> Self {
@@ -155,8 +188,9 @@ impl Builder {
     /// Makes the engine. Nothing is started.
     ///
     /// # Errors
-    /// What [`Registry::add`] says of a connector's names, and the same of a handler's.
+    /// What [`Registry::add`] says of a connector's names, the same of a handler's, and `key.bad_prefix`.
     pub fn build(self) -> Result<Engine> {
+        key::check_prefix(&self.options.key_prefix)?;
         let offset = self.backend.store.info().clock_offset;
         let clock = self.clock.unwrap_or_else(|| {
             let clock = SystemClock::default();
@@ -187,7 +221,18 @@ impl Builder {
             handlers.add(&name, options, handler)?;
         }
         let transport = self.layers.iter().fold(self.transport, |inner, layer| layer.transport(inner));
-        let catalog = catalog.with_connections(self.connections.keys().cloned());
+        let vault = self.sealer.map(|sealer| {
+            let vault = Vault::new(backend.store.clone(), backend.claims.clone(), clock.clone(), sealer);
+            Arc::new(match self.secrets {
+                Some(secrets) => vault.with_secrets(secrets),
+                None => vault,
+            })
+        });
+        // Whoever can store connections can name more than those that are known now.
+        let catalog = match &vault {
+            Some(_) => catalog,
+            None => catalog.with_connections(self.connections.keys().cloned()),
+        };
         let inner = Inner {
             backend,
             clock,
@@ -197,6 +242,10 @@ impl Builder {
             handlers,
             catalog,
             connections: self.connections,
+            webhooks: self.webhooks,
+            keys: KeyCache::default(),
+            key_uses: tokio::sync::Mutex::default(),
+            vault,
             options: self.options,
             events: broadcast::channel(1024).0,
             pipelines: Mutex::default(),

@@ -6,31 +6,39 @@
 mod atomic;
 mod builder;
 mod call;
+mod connections;
 mod credits;
 mod events;
 mod handlers;
 mod jobs;
+mod keys;
 mod limits;
 mod pipelines;
 mod request;
 mod run;
 mod schedules;
+mod sql_enqueue;
 mod view;
+mod webhooks;
 mod wf;
 mod worker;
 
 pub use atomic::{Atomic, Committed, Place};
 pub use builder::{Builder, Options};
 pub use call::DirectCall;
+pub use connections::Connections;
 pub use credits::{CaptureOptions, Credits, GrantOptions, Linked, RefundOptions, StatementLine, Totals};
 pub use events::RunEvent;
 pub use handlers::{Handler, HandlerOptions, handler};
 pub use jobs::{Jobs, Redriven};
+pub use keys::{KeyFilter, Keys};
 pub use limits::{Permit, RateLimits};
 pub use pipelines::{Pipelines, RunRequest, Submitted};
 pub use request::{Enqueued, JobRequest};
 pub use schedules::{Backfilled, Declared, FireReport, ScheduleView, Schedules};
+pub use sql_enqueue::{Placeholder, SqlEnqueue, Statement};
 pub use view::{RunView, StepView};
+pub use webhooks::{Delivery, Turn, Webhooks};
 pub use wf::{After, Begun, SUSPENDED, StepOptions, Ticket, Wf};
 pub use worker::{Worker, WorkerReport};
 
@@ -42,6 +50,8 @@ use aws_lc_rs::digest;
 use serde_json::Value;
 use tokio::sync::broadcast;
 
+use crate::access::key::KeyCache;
+use crate::access::webhook::Verifier;
 use crate::backend::Backend;
 use crate::clock::Clock;
 use crate::connector::{Connection, Registry};
@@ -53,6 +63,7 @@ use crate::pipeline::{Catalog, Checked};
 use crate::store::{Batch, Key};
 use crate::transport::Transport;
 use crate::types::{Millis, Tenant};
+use crate::vault::Vault;
 
 /// The engine. Cloning it shares it.
 #[derive(Clone)]
@@ -70,6 +81,11 @@ pub(crate) struct Inner {
     handlers: handlers::Handlers,
     pub(crate) catalog: Catalog,
     pub(crate) connections: HashMap<String, Arc<Connection>>,
+    pub(crate) webhooks: HashMap<String, Verifier>,
+    pub(crate) keys: KeyCache,
+    /// Held by whoever writes down the last uses of keys.
+    pub(crate) key_uses: tokio::sync::Mutex<()>,
+    pub(crate) vault: Option<Arc<Vault>>,
     pub(crate) options: Options,
     pub(crate) events: broadcast::Sender<RunEvent>,
     /// Pipelines that are known to be good and to be in the store, by digest.
@@ -145,9 +161,24 @@ impl Engine {
         Pipelines(self)
     }
 
+    /// Connections that the tenant stored.
+    pub fn connections(&self) -> Connections<'_> {
+        Connections(self)
+    }
+
     /// Schedules.
     pub fn schedules(&self) -> Schedules<'_> {
         Schedules(self)
+    }
+
+    /// API keys.
+    pub fn keys(&self) -> Keys<'_> {
+        Keys(self)
+    }
+
+    /// Webhooks of others, by the names the engine was built with.
+    pub fn webhooks(&self) -> Webhooks<'_> {
+        Webhooks(self)
     }
 
     /// A worker: takes jobs and does them, once its `run` is awaited.

@@ -194,7 +194,14 @@ fn enqueue(rows: &mut QueueRows, tenant: &Tenant, new: &NewJob, now: Millis) -> 
     if let Some(batch) = &new.batch {
         group::join(rows, tenant, batch)?;
     }
-    let job = Job {
+    let job = fresh(&NewJob { run_at, ..new.clone() }, tenant, now);
+    rows.jobs.insert(job.clone());
+    Ok(Arc::new(job))
+}
+
+/// The row of a job that was never there before.
+pub(crate) fn fresh(new: &NewJob, tenant: &Tenant, now: Millis) -> Job {
+    Job {
         id: new.id.clone(),
         tenant: tenant.clone(),
         queue: new.queue.clone(),
@@ -208,10 +215,15 @@ fn enqueue(rows: &mut QueueRows, tenant: &Tenant, new: &NewJob, now: Millis) -> 
         concurrency_key: new.concurrency_key.clone(),
         batch: new.batch.clone(),
         lane: new.queue.clone(),
-        state: if run_at > now { JobState::Scheduled } else { JobState::Ready },
+        state: if new.run_at > now {
+            JobState::Scheduled
+        } else {
+            JobState::Ready
+        },
         ord: 0,
+        late_args: None,
         priority: new.priority,
-        run_at: run_at.max(now),
+        run_at: new.run_at.max(now),
         attempt: 0,
         max_attempts: new.max_attempts,
         crashes: 0,
@@ -228,9 +240,7 @@ fn enqueue(rows: &mut QueueRows, tenant: &Tenant, new: &NewJob, now: Millis) -> 
         started_at: None,
         ended_at: None,
     }
-    .placed();
-    rows.jobs.insert(job.clone());
-    Ok(Arc::new(job))
+    .placed()
 }
 
 /// Enqueues the job that follows a batch.

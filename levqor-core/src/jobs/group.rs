@@ -49,7 +49,7 @@ row! {
         /// Members that were called off.
         cancelled: i64;
         /// The job that follows, as JSON.
-        then: Option<Arc<str>>;
+        follower: Option<Arc<str>>;
         /// Whether it follows also when a member did not end well.
         always: bool;
         /// When it was made.
@@ -71,7 +71,7 @@ pub(super) const DDL: &str = "CREATE TABLE levqor_job_batch (
     done BIGINT NOT NULL,
     dead BIGINT NOT NULL,
     cancelled BIGINT NOT NULL,
-    then TEXT,
+    follower TEXT,
     always BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     ended_at BIGINT
@@ -113,7 +113,7 @@ pub(super) fn open(rows: &mut QueueRows, tenant: &Tenant, new: &NewBatch, now: M
         done: 0,
         dead: 0,
         cancelled: 0,
-        then,
+        follower: then,
         always: new.always,
         created_at: now,
         ended_at: None,
@@ -184,7 +184,7 @@ fn settle(rows: &mut QueueRows, mut batch: JobBatch, now: Millis) -> Step<Option
         batch.state = BatchState::Failed;
         if batch.always || batch.done == batch.total {
             batch.state = BatchState::Done;
-            follows = batch.then.as_deref().map(|text| read(&batch, text)).transpose()?;
+            follows = batch.follower.as_deref().map(|text| read(&batch, text)).transpose()?;
         }
     }
     rows.batches.put(batch)?;

@@ -26,8 +26,8 @@ pub mod schedule;
 mod settings;
 mod unique;
 
-pub(crate) use apply::check;
 pub use apply::{Effects, QueueRows, apply, wants};
+pub(crate) use apply::{check, fresh};
 pub use group::{BatchState, JobBatch, NewBatch};
 pub(crate) use journal::nth;
 pub use journal::{JournalOp, JournalRow, StepStatus, journal, reopen, signal};

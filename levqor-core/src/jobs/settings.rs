@@ -41,7 +41,7 @@ pub(super) const DDL: &str = "CREATE TABLE levqor_queue (
 /// ```
 /// use levqor_core::jobs::QueueLimits;
 /// let limits = QueueLimits { per_key: Some(1), rate: Some("100/second".parse()?), ..QueueLimits::default() };
-/// assert_eq!(serde_json::to_string(&limits).unwrap(), r#"{"per_key":1,"rate":"100/second"}"#);
+/// assert_eq!(serde_json::to_string(&limits).unwrap(), r#"{"per_key":1,"rate":"100/s"}"#);
 /// # Ok::<(), levqor_core::error::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

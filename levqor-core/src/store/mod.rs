@@ -45,6 +45,14 @@ pub trait Store: Send + Sync + 'static {
     fn info(&self) -> StoreInfo;
 }
 
+/// A database transaction that the host has open. Implemented for sqlx's Postgres connection (feature `postgres`).
+#[async_trait]
+pub trait HostTransaction: Send {
+    /// Carries out a batch in it: what the batch does is committed, or undone, with the rest of the transaction. A
+    /// refused batch leaves the transaction as it was.
+    async fn carry_out(&mut self, batch: &Batch) -> Result<Receipt>;
+}
+
 /// Wake-ups: hints that something may have changed. They can be lost, never invented twice for ever;
 /// who waits also looks by itself from time to time.
 #[async_trait]
@@ -56,6 +64,9 @@ pub trait Wakes: Send {
 /// The names of wake-ups.
 pub mod topic {
     use crate::types::JobId;
+
+    /// The Postgres channel on which they travel.
+    pub const CHANNEL: &str = "levqor_wakes";
 
     /// A schedule was made or changed: its next tick may be nearer than was known.
     pub const SCHEDULES: &str = "s";

@@ -32,6 +32,11 @@ pub fn secure_random() -> &'static dyn SecureRandom {
 
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
+/// Whether an id's text may have this byte behind its prefix.
+pub(crate) fn is_id_byte(byte: u8) -> bool {
+    ALPHABET.contains(&byte)
+}
+
 /// Keeps ids of one process and one millisecond in the order they were made. Uniqueness does not rest
 /// on it: 64 random bits follow.
 static SEQUENCE: AtomicU16 = AtomicU16::new(0);
@@ -114,7 +119,7 @@ macro_rules! ids {
             fn from_str(text: &str) -> Result<Self> {
                 let rest = text.split_once('_').filter(|(p, _)| *p == $prefix $(|| *p == $other)?).map(|(_, r)| r);
                 match rest {
-                    Some(r) if r.len() == 26 && r.bytes().all(|b| ALPHABET.contains(&b)) => Ok($name(text.into())),
+                    Some(r) if r.len() == 26 && r.bytes().all(is_id_byte) => Ok($name(text.into())),
                     _ => Err(Error::invalid(
                         "id.invalid",
                         format!("`{}` is not an id of the form {}_…", text.chars().take(40).collect::<String>(), $prefix),
@@ -138,6 +143,8 @@ ids! {
     TxnId = "txn";
     /// A worker process.
     WorkerId = "work";
+    /// An API key. Part of the key's text, and no secret.
+    KeyId = "key";
 }
 
 impl JobId {

@@ -6,7 +6,8 @@ mod id;
 
 pub use amount::{MicroCredits, Money};
 pub use duration::parse_duration;
-pub use id::{BatchId, GrantId, HoldId, JobId, Tenant, TxnId, WorkerId, random_bytes, secure_random};
+pub(crate) use id::is_id_byte;
+pub use id::{BatchId, GrantId, HoldId, JobId, KeyId, Tenant, TxnId, WorkerId, random_bytes, secure_random};
 
 use serde::{Deserialize, Serialize};
 

@@ -329,6 +329,39 @@ impl Check for Headers {
 mod tests {
     use super::*;
 
+    /// What the engine itself sends must pass what it demands of others.
+    #[test]
+    fn our_own_headers_are_good() {
+        use levqor_core::access::headers::{Nonce, Preset, headers};
+        for preset in Preset::ALL {
+            for nonce in [None, Some(Nonce::new())] {
+                let fields = headers(preset, nonce.as_ref());
+                let value = |name: &str| -> Vec<&str> {
+                    let named = fields.iter().filter(|(n, _)| n.eq_ignore_ascii_case(name));
+                    named.map(|(_, v)| v.as_str()).collect()
+                };
+                let csp = value("content-security-policy");
+                assert_eq!(
+                    [
+                        hsts(&value("strict-transport-security"), true),
+                        nosniff(&value("x-content-type-options")),
+                        framing(&value("x-frame-options"), &csp),
+                        headers_csp::judge(&csp, false),
+                        referrer(&value("referrer-policy")),
+                    ],
+                    [
+                        "hsts-implemented-max-age-at-least-six-months",
+                        "x-content-type-options-nosniff",
+                        "x-frame-options-implemented-via-csp",
+                        "csp-implemented-with-no-unsafe-default-src-none",
+                        "referrer-policy-private",
+                    ],
+                    "{preset:?}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn single_headers_get_their_ids() {
         for (value, id) in [

@@ -20,6 +20,8 @@ mod save;
 mod sqlite;
 mod store;
 mod text;
+#[cfg(feature = "postgres")]
+mod within;
 mod writer;
 
 #[cfg(all(test, feature = "postgres"))]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Executor, Row, ValueRef};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, Row, ValueRef};
 
 use super::conn::{Arg, Conn, Driver, Fault, fault};
 use super::migrate::migrate;
@@ -16,16 +16,16 @@ use super::text::Dialect;
 use crate::backend::Hub;
 use crate::clock::SystemClock;
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::StoreInfo;
+use crate::store::{StoreInfo, topic};
 use crate::table::{Cell, Kind};
 use crate::types::{Millis, random_bytes};
 
 /// The channel of the wake-ups.
-const CHANNEL: &str = "levqor_wakes";
+pub(super) const CHANNEL: &str = topic::CHANNEL;
 /// The advisory lock of migrations: "levqor" and a number, as one integer.
 const MIGRATION_LOCK: i64 = 0x6c65_7671_6f72_0001;
 /// System accounts are split so that processes do not queue for one row.
-const STRIPES: u16 = 16;
+pub(super) const STRIPES: u16 = 16;
 
 /// Opens a Postgres database; Levqor's tables in it begin with `levqor_`.
 pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlStore> {
@@ -186,6 +186,7 @@ fn bind(args: Vec<Arg>) -> Result<PgArguments, Fault> {
         match arg {
             Arg::Text(t) => bound.add(t.as_ref().to_owned()),
             Arg::Int(n) => bound.add(n),
+            Arg::Null => bound.add(Option::<i64>::None),
             Arg::Texts(v) => bound.add(v.into_iter().map(own).collect::<Vec<_>>()),
             Arg::Ints(v) => bound.add(v),
         }
@@ -194,32 +195,42 @@ fn bind(args: Vec<Arg>) -> Result<PgArguments, Fault> {
     Ok(bound)
 }
 
+/// Runs a query; the columns that come have these kinds.
+pub(super) async fn fetch(conn: &mut PgConnection, sql: &str, args: Vec<Arg>, kinds: &[Kind]) -> Result<Vec<Vec<Cell>>, Fault> {
+    let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), bind(args)?);
+    let rows = conn.fetch_all(query).await.map_err(|e| fault(&e))?;
+    rows.iter()
+        .map(|row| {
+            (0..kinds.len())
+                .map(|i| {
+                    if row.try_get_raw(i).map_err(|e| fault(&e))?.is_null() {
+                        return Ok(Cell::Null);
+                    }
+                    match kinds[i] {
+                        Kind::Int => row.try_get::<i64, _>(i).map(Cell::Int),
+                        Kind::Text => row.try_get::<&str, _>(i).map(|t| Cell::Text(t.into())),
+                    }
+                    .map_err(|e| Fault::Corrupt(e.to_string()))
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// Runs a statement.
+pub(super) async fn execute(conn: &mut PgConnection, sql: &str, args: Vec<Arg>) -> Result<(), Fault> {
+    let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), bind(args)?);
+    conn.execute(query).await.map(|_| ()).map_err(|e| fault(&e))
+}
+
 #[async_trait]
 impl Conn for PgConn {
     async fn fetch(&mut self, sql: &str, args: Vec<Arg>, kinds: &[Kind]) -> Result<Vec<Vec<Cell>>, Fault> {
-        let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), bind(args)?);
-        let rows = self.conn.fetch_all(query).await.map_err(|e| fault(&e))?;
-        rows.iter()
-            .map(|row| {
-                (0..kinds.len())
-                    .map(|i| {
-                        if row.try_get_raw(i).map_err(|e| fault(&e))?.is_null() {
-                            return Ok(Cell::Null);
-                        }
-                        match kinds[i] {
-                            Kind::Int => row.try_get::<i64, _>(i).map(Cell::Int),
-                            Kind::Text => row.try_get::<&str, _>(i).map(|t| Cell::Text(t.into())),
-                        }
-                        .map_err(|e| Fault::Corrupt(e.to_string()))
-                    })
-                    .collect()
-            })
-            .collect()
+        fetch(&mut self.conn, sql, args, kinds).await
     }
 
     async fn execute(&mut self, sql: &str, args: Vec<Arg>) -> Result<(), Fault> {
-        let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), bind(args)?);
-        self.conn.execute(query).await.map(|_| ()).map_err(|e| fault(&e))
+        execute(&mut self.conn, sql, args).await
     }
 
     /// Always lasting: workers on other hosts outlive the server, and what they were told must stay true.

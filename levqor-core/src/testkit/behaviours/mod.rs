@@ -4,6 +4,7 @@
 
 mod kit;
 
+pub mod access;
 pub mod batches;
 pub mod credits;
 pub mod holds;
@@ -99,6 +100,12 @@ macro_rules! conformance {
             values::strange_texts_come_back_or_are_refused,
             values::long_texts_come_back,
             values::a_bad_value_harms_no_other_batch,
+            access::a_revoked_key_is_refused_everywhere_within_a_second,
+            access::a_rotated_key_passes_beside_the_one_before_it,
+            access::keys_are_listed_without_their_texts,
+            access::the_last_use_of_a_key_is_known_to_some_minutes,
+            access::a_key_has_a_limit_of_its_own,
+            access::a_webhook_is_worked_on_once,
             wakes::a_waiter_hears_an_enqueue,
             wakes::a_waiter_hears_what_another_process_does,
             wakes::who_waits_for_a_job_hears_its_end,
