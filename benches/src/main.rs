@@ -5,14 +5,15 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
 #![allow(clippy::cast_precision_loss, reason = "counts that are measured are small")]
 
+mod connectors;
 mod credits;
 mod duel;
-mod connectors;
 mod engine;
 mod ground;
 mod growth;
 mod growth_fill;
 mod harness;
+mod integrity;
 mod jobs;
 mod jobs_raw;
 mod jobs_start;
@@ -48,6 +49,7 @@ const SECTIONS: &[(&str, Measure)] = &[
     ("workflows", workflows::rows),
     ("growth", growth::rows),
     ("connectors", connectors::rows),
+    ("integrity", integrity::rows),
 ];
 
 fn main() -> ExitCode {
