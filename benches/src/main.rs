@@ -13,6 +13,7 @@ mod ground;
 mod growth;
 mod growth_fill;
 mod harness;
+mod integrity;
 mod jobs;
 mod jobs_raw;
 mod jobs_start;
@@ -48,6 +49,7 @@ const SECTIONS: &[(&str, Measure)] = &[
     ("workflows", workflows::rows),
     ("growth", growth::rows),
     ("connectors", connectors::rows),
+    ("integrity", integrity::rows),
 ];
 
 fn main() -> ExitCode {

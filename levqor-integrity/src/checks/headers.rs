@@ -18,8 +18,8 @@ pub(super) struct Headers {
     allow: Vec<String>,
 }
 
-/// Half a year, in seconds: the Observatory's least.
-const SIX_MONTHS: u64 = 15_768_000;
+/// Half a year of thirty-day months, in seconds: the least that the Observatory takes.
+const SIX_MONTHS: u64 = 15_552_000;
 
 impl Headers {
     pub(super) fn new(id: String, r: &Reader<'_>, basics: &Basics<'_>) -> Self {
@@ -128,15 +128,23 @@ fn contradictions<'v>(values: &dyn Fn(&str) -> Vec<&'v str>, csp: &[&str]) -> Ve
         .iter()
         .any(|v| matches!(v.trim().to_ascii_lowercase().as_str(), "deny" | "sameorigin"));
     // With frame-ancestors there, browsers do not look at X-Frame-Options (CSP3, 6.4.2.2).
-    if refuses && headers_csp::names_framing(csp) && !forbids_framing(csp) {
-        said.push(
-            Finding::fail(
+    if headers_csp::names_framing(csp) && !forbids_framing(csp) {
+        let (cause, message) = if refuses {
+            (
                 "headers.contradictory",
                 "X-Frame-Options forbids framing, but the CSP's frame-ancestors allows it to everybody, and browsers follow the CSP",
             )
-            .expected("frame-ancestors 'none' or 'self'")
-            .actual("frame-ancestors with *, http: or https:")
-            .hint("name who may frame the page, or take frame-ancestors out"),
+        } else {
+            (
+                "csp-frame-ancestors-open",
+                "the CSP's frame-ancestors lets any site frame the page",
+            )
+        };
+        said.push(
+            Finding::fail(cause, message)
+                .expected("frame-ancestors 'none' or 'self'")
+                .actual("frame-ancestors with *, http: or https:")
+                .hint("name who may frame the page, or take frame-ancestors out"),
         );
     }
     said
@@ -181,6 +189,11 @@ fn words(result: &str) -> (&'static str, &'static str, &'static str) {
             "it cannot be read, so browsers ignore it",
             "DENY or SAMEORIGIN",
             "ALLOW-FROM is not known any more; use frame-ancestors",
+        ),
+        "x-frame-options-allow-from-origin" => (
+            "browsers do not know ALLOW-FROM any more, and any site may frame the page",
+            "DENY or SAMEORIGIN",
+            "use frame-ancestors in the CSP",
         ),
         "csp-not-implemented" => (
             "it is missing",
@@ -229,7 +242,8 @@ fn nosniff(values: &[&str]) -> &'static str {
 }
 
 fn framing(values: &[&str], csp: &[&str]) -> &'static str {
-    if forbids_framing(csp) {
+    // Whether it allows everybody is said as a finding of its own.
+    if headers_csp::names_framing(csp) {
         return "x-frame-options-implemented-via-csp";
     }
     let words: Vec<String> = values
@@ -240,6 +254,7 @@ fn framing(values: &[&str], csp: &[&str]) -> &'static str {
     match words.first().map(String::as_str) {
         None => "x-frame-options-not-implemented",
         Some("deny" | "sameorigin") if words.iter().all(|w| *w == words[0]) => "x-frame-options-sameorigin-or-deny",
+        Some(word) if word.starts_with("allow-from ") => "x-frame-options-allow-from-origin",
         Some(_) => "x-frame-options-header-invalid",
     }
 }
@@ -363,7 +378,7 @@ mod tests {
         }
         assert_eq!(nosniff(&["NoSniff"]), "x-content-type-options-nosniff");
         assert_eq!(nosniff(&["sniff"]), "x-content-type-options-header-invalid");
-        assert_eq!(framing(&["ALLOW-FROM https://a"], &[]), "x-frame-options-header-invalid");
+        assert_eq!(framing(&["ALLOW-FROM https://a"], &[]), "x-frame-options-allow-from-origin");
         assert_eq!(
             framing(&["SAMEORIGIN, SAMEORIGIN"], &[]),
             "x-frame-options-sameorigin-or-deny"

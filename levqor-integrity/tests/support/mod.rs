@@ -470,10 +470,18 @@ fn app(faults: Faults, log: PathBuf) -> Router {
                         good(json!({"status": "ok", "data": {"errors": ["card network down"]}}))
                     }
                     () if a.faults.on("billing.cut") => {
-                        let broken = axum::body::Body::from_stream(futures_util::stream::iter([
-                            Ok(Bytes::from_static(b"{\"status\"")),
-                            Err(std::io::Error::other("cut")),
-                        ]));
+                        // The beginning is on its way before the rest breaks off.
+                        let parts = futures_util::stream::unfold(0, |n| async move {
+                            match n {
+                                0 => Some((Ok(Bytes::from_static(b"{\"status\"")), 1)),
+                                1 => {
+                                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                                    Some((Err(std::io::Error::other("cut")), 2))
+                                }
+                                _ => None,
+                            }
+                        });
+                        let broken = axum::body::Body::from_stream(parts);
                         ([("content-type", "application/json")], broken).into_response()
                     }
                     () if a.faults.on("billing.404") => StatusCode::NOT_FOUND.into_response(),
