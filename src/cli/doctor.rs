@@ -1,5 +1,9 @@
 //! `levqor doctor` and `levqor migrate`.
 
+#[cfg(feature = "integrity")]
+mod evidence;
+mod selftest;
+
 use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -28,8 +32,9 @@ pub(crate) struct MigrateArgs {}
 
 /// Find out what works here
 ///
-/// Opens the store, writes to it and reads it back, measures the disk and the clock, and says what is on, off or
-/// degraded. Ends with 1 if anything is broken. Example:
+/// Opens the store, writes to it and reads it back, measures the disk and the clock, carries out a run, a schedule and
+/// credits in memory, signs and verifies evidence, looks at connections and variables, and says of everything whether
+/// it is on, off or degraded: nothing is off in silence. Ends with 1 if anything is broken. Example:
 ///
 ///   levqor doctor --url sqlite://levqor.db --json
 #[derive(Args)]
@@ -101,13 +106,17 @@ pub(crate) async fn doctor(out: &Out, global: &Global, args: DoctorArgs) -> Resu
         (Some(_), Err(e)) => Finding::broken("connections", &e),
     };
     findings.push(connections);
-    let actions: usize = engine(crate::backend::Backend::memory(), &global.tenant, Vec::new())?
-        .connectors()
-        .manifests()
-        .map(|m| m.actions.len())
-        .sum();
+    let bare = engine(crate::backend::Backend::memory(), &global.tenant, Vec::new())?;
+    if let Ok(found) = args.connections.read() {
+        selftest::connections(&found, bare.connectors(), &mut findings);
+    }
+    let actions: usize = bare.connectors().manifests().map(|m| m.actions.len()).sum();
     let state = if actions > 0 { State::On } else { State::Off };
     findings.push(Finding::new("connectors", state, format!("{actions} actions")));
+    selftest::engine_works(&global.tenant, &mut findings).await;
+    selftest::environment(&mut findings);
+    #[cfg(feature = "integrity")]
+    evidence::look(&mut findings);
     for (name, built, what) in FEATURES {
         let (state, word) = if *built {
             (State::On, "built in")

@@ -1,19 +1,22 @@
 //! `levqor integrity`: checks of a system, and the evidence that they leave.
 
+mod insights;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
-use crate::integrity::evidence::verify::{Verified, verify_folder};
+use crate::integrity::evidence::verify::{Trust, Verified, verify_folder};
 use crate::integrity::evidence::{Change, Evidence, History, PublicKey, diff};
-use crate::integrity::{Pack, standard};
+use crate::integrity::{Pack, Roots, standard};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use crate::cli::files;
-use crate::cli::out::{Exit, Out, json_of, list, table};
+use crate::cli::out::{Exit, Out, clean, json_of, list, table};
 use run::{RunArgs, run};
 
 /// Check a system, and prove what was found
@@ -62,6 +65,23 @@ pub(crate) enum IntegrityCommand {
     ///   levqor integrity explain tls.certificate
     #[command(verbatim_doc_comment)]
     Explain(ExplainArgs),
+    /// Serve runs and evidence over HTTP
+    ///
+    /// POST /api/v1/integrity/run runs the checks; GET /api/v1/integrity/runs lists the runs, and under each stand its
+    /// evidence, report.pdf, verify and files. Example:
+    ///
+    ///   levqor integrity serve integrity.toml --listen 127.0.0.1:8085
+    #[cfg(feature = "serve")]
+    #[command(verbatim_doc_comment)]
+    Serve(serve::ServeArgs),
+    /// Sum up a quarter, with nobody in it
+    ///
+    /// Reads readings by customer and day as JSON: {"readings": [{"account", "day", "revenue", "cost", "mrr", "api_calls"}],
+    /// "probes": [{"day", "asked", "well"}]}, with amounts in cents, and shows sums that are over many customers. Example:
+    ///
+    ///   levqor integrity insights readings.json --quarter 2026-Q3 --currency EUR --pdf figures.pdf
+    #[command(verbatim_doc_comment)]
+    Insights(insights::InsightsArgs),
 }
 
 #[derive(Args)]
@@ -75,6 +95,9 @@ pub(crate) struct VerifyArgs {
     /// The SHA-256 of the last run's evidence.json, kept elsewhere: shows that no run is missing at the end
     #[arg(long, value_name = "SHA256")]
     head: Option<String>,
+    /// The authority whose time stamps are trusted: certificates in PEM. With it, every run has to have a time stamp
+    #[arg(long, value_name = "FILE")]
+    timestamp_ca: Option<String>,
 }
 
 #[derive(Args)]
@@ -104,6 +127,9 @@ pub(crate) async fn integrity(out: &Out, command: IntegrityCommand) -> Result<Ex
         IntegrityCommand::Diff(args) => compare(out, &args),
         IntegrityCommand::List(args) => show_list(out, &args),
         IntegrityCommand::Explain(args) => explain(out, &args),
+        #[cfg(feature = "serve")]
+        IntegrityCommand::Serve(args) => serve::serve(out, args).await,
+        IntegrityCommand::Insights(args) => insights::insights(out, &args),
     }
 }
 
@@ -112,20 +138,29 @@ fn verify(out: &Out, args: &VerifyArgs) -> Result<Exit> {
         let pem = files::read(path, "the key")?;
         PublicKey::from_pem(&String::from_utf8_lossy(&pem)).map_err(|e| e.at(path))
     });
-    let key = key.transpose()?;
+    let mut stamps = None;
+    if let Some(path) = &args.timestamp_ca {
+        let mut roots = Roots::default();
+        roots.add_pem(path, &String::from_utf8_lossy(&files::read(path, "the certificate")?))?;
+        stamps = Some(roots);
+    }
+    let trust = Trust {
+        signer: key.transpose()?,
+        stamps,
+    };
     let missing = |e: Error| Error::invalid(e.code(), e.message()).at(args.folder.display().to_string());
     let one = args.folder.join("evidence.json").exists() || args.folder.join("statement.dsse.json").exists();
     let verified = if one {
         if args.head.is_some() {
             return Err(Error::invalid("cli.usage", "--head is for a folder of runs").at("--head"));
         }
-        verify_folder(&args.folder, key.as_ref()).map_err(missing)?
+        verify_folder(&args.folder, &trust).map_err(missing)?
     } else {
         if !args.folder.is_dir() {
             return Err(Error::invalid("evidence.unreadable", "there is no such folder").at(args.folder.display().to_string()));
         }
         History::at(&args.folder)
-            .verify(key.as_ref(), args.head.as_deref(), true)
+            .verify(&trust, args.head.as_deref(), true)
             .map_err(missing)?
     };
     let mut document = json_of(&verified)?;
@@ -154,6 +189,20 @@ fn said(verified: &Verified) -> String {
         ("files", verified.files.to_string()),
         ("records", verified.records.to_string()),
         ("evidence", verified.evidence_sha256.clone().unwrap_or_else(|| "-".into())),
+        (
+            "time stamp",
+            verified.stamp.as_ref().map_or_else(
+                || "none".to_owned(),
+                |s| {
+                    let trusted = match s.trusted {
+                        Some(true) => "trusted",
+                        Some(false) => "NOT trusted",
+                        None => "give --timestamp-ca to know whether to trust it",
+                    };
+                    format!("{} by {} ({trusted})", s.time, clean(&s.authority))
+                },
+            ),
+        ),
     ]));
     let n = verified.problems.len();
     let _ = match n {

@@ -1,6 +1,8 @@
 //! The command line `levqor`, for every program that shows it: the binary of that name, and the bindings.
 
 mod call;
+#[cfg(feature = "integrity")]
+mod canary;
 mod credits;
 mod doctor;
 mod files;
@@ -10,6 +12,8 @@ mod jobs;
 mod keys;
 mod ledger;
 mod limits;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod out;
 mod pipeline;
 mod progress;
@@ -81,11 +85,15 @@ enum Command {
     Pipeline(pipeline::PipelineCommand),
     Connectors(pipeline::ConnectorsArgs),
     Call(call::CallArgs),
+    #[cfg(feature = "mcp")]
+    Mcp(mcp::McpArgs),
     Migrate(doctor::MigrateArgs),
     Doctor(doctor::DoctorArgs),
     #[cfg(feature = "integrity")]
     #[command(subcommand)]
     Integrity(integrity::IntegrityCommand),
+    #[cfg(feature = "integrity")]
+    Canary(canary::CanaryArgs),
 }
 
 /// Does what the arguments say, the program's name first, and gives the exit code.
@@ -155,10 +163,14 @@ async fn perform(out: &Out, cli: Cli) -> Result<Exit> {
         Command::Pipeline(command) => pipeline::pipeline(out, global, command).await,
         Command::Connectors(args) => pipeline::connectors(out, global, &args),
         Command::Call(args) => call::call(out, global, &args).await,
+        #[cfg(feature = "mcp")]
+        Command::Mcp(args) => mcp::mcp(out, global, args).await,
         Command::Migrate(args) => doctor::migrate(out, global, &args).await,
         Command::Doctor(args) => doctor::doctor(out, global, args).await,
         #[cfg(feature = "integrity")]
         Command::Integrity(command) => integrity::integrity(out, command).await,
+        #[cfg(feature = "integrity")]
+        Command::Canary(args) => canary::canary(out, args).await,
     }
 }
 

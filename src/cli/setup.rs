@@ -77,18 +77,26 @@ pub(crate) const FEATURES: &[(&str, bool, &str)] = &[
     ("http", cfg!(feature = "http"), "requests and webhooks"),
     ("email", cfg!(feature = "email"), "mail over SMTP"),
     ("ai", cfg!(feature = "ai"), "language models"),
-    ("commerce", cfg!(feature = "commerce"), "Stripe"),
-    ("developer", cfg!(feature = "developer"), "GitHub and Sentry"),
+    ("commerce", cfg!(feature = "commerce"), "HubSpot, Shopify, Stripe"),
+    ("developer", cfg!(feature = "developer"), "Datadog, GitHub, PagerDuty, Sentry"),
     ("google", cfg!(feature = "google"), "Google Workspace"),
     (
         "messaging",
         cfg!(feature = "messaging"),
-        "Slack, Telegram, Twilio, Resend, SendGrid",
+        "Discord, Intercom, Mailchimp, Resend, SendGrid, Slack, Telegram, Twilio, WhatsApp",
     ),
+    ("microsoft", cfg!(feature = "microsoft"), "OneDrive, Outlook, Teams"),
+    ("mcp", cfg!(feature = "mcp"), "actions as tools of language models"),
     ("sql", cfg!(feature = "sql"), "statements on Postgres"),
-    ("storage", cfg!(feature = "storage"), "S3 and files"),
-    ("workspace", cfg!(feature = "workspace"), "Notion"),
+    ("storage", cfg!(feature = "storage"), "Dropbox, S3 and files"),
+    (
+        "workspace",
+        cfg!(feature = "workspace"),
+        "Asana, Jira, Linear, Notion, Trello",
+    ),
     ("integrity", cfg!(feature = "integrity"), "evidence and checks"),
+    ("pdf", cfg!(feature = "pdf"), "evidence as a PDF"),
+    ("serve", cfg!(feature = "serve"), "runs and evidence over HTTP"),
 ];
 
 /// An engine over a backend, with the network and connectors of this build.

@@ -8,6 +8,7 @@ use url::Url;
 pub struct Connection {
     name: String,
     values: Value,
+    connector: Option<String>,
 }
 
 /// Settings whose texts are no secrets. Whatever is not listed is treated as one, so that a setting that
@@ -40,7 +41,20 @@ impl Connection {
         Connection {
             name: name.into(),
             values,
+            connector: None,
         }
+    }
+
+    /// The same for one connector only: no other may be called with it.
+    #[must_use]
+    pub fn of(mut self, connector: impl Into<String>) -> Self {
+        self.connector = Some(connector.into());
+        self
+    }
+
+    /// The connector that it is for, if it is for one only.
+    pub fn connector(&self) -> Option<&str> {
+        self.connector.as_deref()
     }
 
     /// The name that pipelines use.

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::clock::SystemClock;
-use crate::error::{Error, ErrorKind, Result};
-use crate::integrity::evidence::{Bundle, Context, Evidence, History, Signer};
-use crate::integrity::{CheckResult, Environment, Event, Pack, RunResult, Status, formats};
-use crate::transport::{HttpOptions, HttpTransport};
+use crate::error::{Error, Result};
+use crate::integrity::deliver::Receipt;
+use crate::integrity::evidence::stamp::Stamper;
+use crate::integrity::evidence::{Runner, Signer};
+use crate::integrity::{CheckResult, Checkup, Environment, Event, Keeper, Kept, Pack, RunResult, Status, formats};
+use crate::transport::{HttpOptions, HttpTransport, Transport};
 use crate::types::random_bytes;
 use clap::Args;
 use clap::builder::styling::{AnsiColor, Style};
@@ -17,6 +19,7 @@ use serde_json::json;
 
 use crate::cli::files;
 use crate::cli::out::{Exit, Out, clean};
+use crate::cli::setup::{Connections, engine};
 
 /// Where a pack is looked for if none is named.
 const PACKS: &[&str] = &["integrity.toml", "integrity.yaml", "integrity.yml", "integrity.json"];
@@ -28,12 +31,24 @@ pub(crate) struct RunArgs {
     /// Only these checks: an id, a group, or the beginning of an id with * behind it (may be repeated)
     #[arg(long, value_name = "CHECK")]
     select: Vec<String>,
+    /// Keep nothing
+    #[arg(long, conflicts_with_all = ["evidence", "format", "key", "deliver"])]
+    no_evidence: bool,
+    /// Send the evidence to the places that the pack names
+    #[arg(long)]
+    deliver: bool,
+    #[command(flatten)]
+    connections: Connections,
+    #[command(flatten)]
+    keep: EvidenceArgs,
+}
+
+/// How evidence is kept.
+#[derive(Args)]
+pub(crate) struct EvidenceArgs {
     /// Where the evidence of all runs is kept
     #[arg(long, default_value = "evidence", value_name = "FOLDER")]
     evidence: PathBuf,
-    /// Keep nothing
-    #[arg(long, conflicts_with_all = ["evidence", "format", "key"])]
-    no_evidence: bool,
     /// The key that signs the evidence: Ed25519 in PEM. Made if the file is not there
     #[arg(
         long,
@@ -45,72 +60,115 @@ pub(crate) struct RunArgs {
     /// Also write the run for other tools: junit, tap, sarif, oscal, prometheus (may be repeated)
     #[arg(long, value_name = "FORMAT", value_delimiter = ',')]
     format: Vec<String>,
+    /// A time stamp authority (RFC 3161) that signs when the evidence was there
+    #[arg(long, env = "LEVQOR_TIMESTAMP_URL", value_name = "URL")]
+    timestamp: Option<String>,
 }
 
-pub(crate) async fn run(out: &Out, args: RunArgs) -> Result<Exit> {
-    for format in &args.format {
-        if !formats::FORMATS.iter().any(|(name, _)| name == format) {
-            let names: Vec<&str> = formats::FORMATS.iter().map(|(n, _)| *n).collect();
-            let known = crate::pipeline::suggest::did_you_mean(format, names.iter().copied());
-            let e = Error::invalid("integrity.unknown_format", format!("there is no format `{format}`{known}"));
-            return Err(e.at("--format").hint(format!("there are {}", names.join(", "))));
-        }
-    }
-    let mut pack = Pack::load(&find(args.pack.as_deref())?)?;
-    pack.select(&args.select)?;
-    let history = History::at(&args.evidence);
-    let keep = !args.no_evidence;
-    // A key or a folder that cannot be used is said before anything is sent.
-    let before = if keep {
-        match signer(out, &args.key).and_then(|signer| Ok((signer, history.last()?))) {
-            Ok(both) => Some(both),
-            Err(e) => return Ok(no_evidence(out, &e)),
-        }
-    } else {
-        None
-    };
+/// A pack with all that its runs need, except for who keeps what they find.
+pub(crate) fn checkup(pack: Option<&Path>, select: &[String]) -> Result<Checkup> {
+    let mut pack = Pack::load(&find(pack)?)?;
+    pack.select(select)?;
     let options = HttpOptions {
         authorities: pack.roots()?.added().to_vec(),
         ..HttpOptions::default()
     };
     let transport = Arc::new(HttpTransport::new(options)?);
-    let mut run = pack
-        .run(transport, Arc::new(SystemClock::default()), Environment::of_process())?
-        .seed(pack.digest.clone());
-    if let Some((_, evidence)) = before.as_ref().and_then(|(_, last)| last.as_ref()) {
-        for record in &evidence.records {
-            run = run.previous(record.result.id.clone(), record.result.facts.clone());
+    let clock = Arc::new(SystemClock::default());
+    Ok(Checkup::new(pack, None, transport, clock, Environment::of_process()))
+}
+
+impl EvidenceArgs {
+    /// Refuses formats that there are not.
+    fn check(&self) -> Result<()> {
+        for format in &self.format {
+            if !formats::FORMATS.iter().any(|(name, _)| name == format) {
+                let names: Vec<&str> = formats::FORMATS.iter().map(|(n, _)| *n).collect();
+                let known = crate::pipeline::suggest::did_you_mean(format, names.iter().copied());
+                let e = Error::invalid("integrity.unknown_format", format!("there is no format `{format}`{known}"));
+                return Err(e.at("--format").hint(format!("there are {}", names.join(", "))));
+            }
+        }
+        Ok(())
+    }
+
+    /// Who keeps the evidence. A key or a folder that cannot be used is said before anything is sent.
+    pub(crate) fn keeper(&self, out: &Out, transport: &Arc<dyn Transport>) -> Result<Keeper> {
+        self.check()?;
+        let keeper = Keeper {
+            formats: self.format.clone(),
+            runner: runner(),
+            stamper: self.timestamp.as_ref().map(|url| Stamper::new(url, transport.clone())),
+            ..Keeper::new(&self.evidence, signer(out, &self.key)?)
+        };
+        keeper.history.last()?;
+        Ok(keeper)
+    }
+}
+
+pub(crate) async fn run(out: &Out, args: RunArgs) -> Result<Exit> {
+    args.keep.check()?;
+    let mut checkup = checkup(args.pack.as_deref(), &args.select)?;
+    if !args.no_evidence {
+        match args.keep.keeper(out, &checkup.transport) {
+            Ok(keeper) => checkup.keeper = Some(keeper),
+            Err(e) => return Ok(no_evidence(out, &e)),
         }
     }
-    let mut events = run.events();
+    let (events, mut shown) = tokio::sync::mpsc::unbounded_channel();
     let json = out.json;
     let live = tokio::spawn(async move {
-        while let Some(event) = events.recv().await {
+        while let Some(event) = shown.recv().await {
             if !json {
                 show(&event);
             }
         }
     });
-    let result = run.run().await?;
+    let done = checkup.run(Some(events)).await?;
     // The sender went with the run, so this ends.
     let _ = live.await;
-    let mut kept = None;
-    if let Some((signer, last)) = before {
-        let link = last.as_ref().map(|(link, _)| link.clone());
-        match keep_it(&result, &pack, &args, &history, &signer, link) {
-            Ok(both) => kept = Some(both),
-            Err(e) => {
-                answer(out, &result, None)?;
-                return Ok(no_evidence(out, &e));
-            }
+    let kept = match done.kept.transpose() {
+        Ok(kept) => kept,
+        Err(e) => {
+            answer(out, &done.result, None, &[])?;
+            return Ok(no_evidence(out, &e));
         }
+    };
+    let mut receipts = Vec::new();
+    if let Some(kept) = kept.as_ref().filter(|_| args.deliver) {
+        let engine = engine(crate::backend::Backend::memory(), "default", args.connections.read()?)?;
+        receipts = checkup.deliver(kept.evidence.run.number, &engine).await?;
     }
-    answer(out, &result, kept.as_ref())?;
-    Ok(match result.verdict().exit_code() {
+    answer(out, &done.result, kept.as_ref(), &receipts)?;
+    // What was asked for is missing: the evidence is there, and it is not whole or not where it had to go.
+    if let Some(e) = kept.as_ref().and_then(|k| k.no_stamp.as_ref()) {
+        return Ok(no_evidence(out, e));
+    }
+    if let Some(failed) = receipts.iter().find(|r| !r.delivered) {
+        let why = failed.error.clone().unwrap_or_default();
+        let e = Error::unavailable("deliver.failed", format!("the evidence did not reach {}: {why}", failed.to));
+        return Ok(no_evidence(out, &e));
+    }
+    Ok(match done.result.verdict().exit_code() {
         0 => Exit::Ok,
         1 => Exit::Failed,
         _ => Exit::Indeterminate,
     })
+}
+
+/// The program, the machine and the person, as the evidence names them.
+fn runner() -> Runner {
+    let text = |name: &str| std::env::var(name).unwrap_or_default();
+    let host = std::fs::read_to_string("/etc/hostname").unwrap_or_else(|_| text("HOSTNAME"));
+    Runner {
+        host: host.trim().to_owned(),
+        started_by: if text("CI").is_empty() {
+            text("USER")
+        } else {
+            "continuous integration".into()
+        },
+        ..Runner::default()
+    }
 }
 
 fn no_evidence(out: &Out, e: &Error) -> Exit {
@@ -174,55 +232,6 @@ fn signer(out: &Out, path: &Path) -> Result<Signer> {
     }
 }
 
-/// What was kept: where, the evidence, and who signed.
-struct Kept {
-    folder: PathBuf,
-    evidence: Evidence,
-    sha256: String,
-    signer: String,
-}
-
-fn keep_it(
-    result: &RunResult,
-    pack: &Pack,
-    args: &RunArgs,
-    history: &History,
-    signer: &Signer,
-    mut previous: Option<crate::integrity::evidence::Link>,
-) -> Result<Kept> {
-    loop {
-        let context = Context {
-            previous,
-            ..Context::of(pack)
-        };
-        let (mut bundle, evidence) = Bundle::of(result, &context)?;
-        for format in &args.format {
-            let (name, text) = formats::write(format, &evidence)?;
-            bundle = bundle.attach(name, text.into_bytes());
-        }
-        let bundle = bundle.sign(signer, &evidence)?;
-        match history.add(&bundle) {
-            Ok(folder) => {
-                return Ok(Kept {
-                    folder,
-                    evidence,
-                    sha256: bundle.evidence_sha256().to_owned(),
-                    signer: signer.public().id(),
-                });
-            }
-            // Another run took the number meanwhile; this one stands behind it.
-            Err(e) if e.kind() == ErrorKind::Conflict => {
-                let last = history.last()?.map(|(link, _)| link);
-                if last.as_ref().is_none_or(|l| l.number < bundle.number()) {
-                    return Err(e);
-                }
-                previous = last;
-            }
-            Err(e) => return Err(e),
-        }
-    }
-}
-
 fn style(status: Status) -> Style {
     match status {
         Status::Pass => AnsiColor::Green.on_default(),
@@ -253,7 +262,7 @@ fn show(event: &Event) {
     let _ = writeln!(anstream::stderr().lock(), "{line}");
 }
 
-fn answer(out: &Out, result: &RunResult, kept: Option<&Kept>) -> Result<()> {
+fn answer(out: &Out, result: &RunResult, kept: Option<&Kept>, receipts: &[Receipt]) -> Result<()> {
     let mut document = json!({
         "run": result.id,
         "verdict": result.verdict(),
@@ -265,11 +274,25 @@ fn answer(out: &Out, result: &RunResult, kept: Option<&Kept>) -> Result<()> {
         document["evidence"] = json!({
             "folder": kept.folder.display().to_string(),
             "number": kept.evidence.run.number,
-            "sha256": kept.sha256,
+            "sha256": kept.bundle.evidence_sha256(),
             "signer": kept.signer,
         });
     }
-    out.answer(&document, || human(result, kept))
+    if !receipts.is_empty() {
+        document["receipts"] = json!(receipts);
+    }
+    out.answer(&document, || {
+        let mut text = human(result, kept);
+        for receipt in receipts {
+            let word = if receipt.delivered {
+                "delivered to"
+            } else {
+                "NOT delivered to"
+            };
+            let _ = writeln!(text, "{word} {} at {}", receipt.to, receipt.at);
+        }
+        text
+    })
 }
 
 fn human(result: &RunResult, kept: Option<&Kept>) -> String {
@@ -307,7 +330,12 @@ fn human(result: &RunResult, kept: Option<&Kept>) -> String {
         c.waived
     );
     if let Some(kept) = kept {
-        let _ = writeln!(text, "evidence: {} (sha256 {})", kept.folder.display(), kept.sha256);
+        let _ = writeln!(
+            text,
+            "evidence: {} (sha256 {})",
+            kept.folder.display(),
+            kept.bundle.evidence_sha256()
+        );
     }
     text
 }

@@ -1,6 +1,11 @@
 //! A run as a report for people: everything that a page shows, in the order in which it is shown, and nothing of how it is
 //! drawn. Whoever draws it (as PDF, HTML or text) needs no other source.
 
+mod period;
+
+pub(crate) use period::words;
+pub use period::{Due, Past, Period, Repair};
+
 use std::collections::BTreeMap;
 
 use levqor_core::error::Result;
@@ -63,6 +68,16 @@ pub struct Report {
     pub disclaimer: Vec<String>,
     /// Words that not every reader knows.
     pub glossary: Vec<(String, String)>,
+    /// What of the systems was seen: check, name, value.
+    pub observed: Vec<(String, String, String)>,
+    /// The other files of the bundle.
+    pub files: Vec<FileRef>,
+    /// The last runs up to this one, in order.
+    pub history: Vec<Past>,
+    /// The period that the report covers, if it covers one.
+    pub period: Option<Period>,
+    /// What is known of a time stamp by somebody else.
+    pub timestamp: String,
     /// The pack's `report` table: logo, colours, names for the sign-off.
     pub branding: Value,
 }
@@ -111,6 +126,12 @@ pub struct Card {
     pub hash: String,
     /// The files with what was sent and received.
     pub captures: Vec<FileRef>,
+    /// What was measured: name and value.
+    pub facts: Vec<(String, String)>,
+    /// The latency that is warned of, in milliseconds, if the check has one.
+    pub limit_ms: Option<i64>,
+    /// The beginnings of those files, if [`Report::with_files`] gave them.
+    pub excerpts: Vec<(String, String)>,
 }
 
 impl Card {
@@ -137,6 +158,8 @@ impl Report {
                 text("Produced by"),
                 format!("{} {} on {}", run.runner.tool, run.runner.version, run.runner.platform),
             ),
+            (text("Host"), known(&run.runner.host)),
+            (text("Started by"), known(&run.runner.started_by)),
             (text("Clock"), run.clock.clone()),
             (text("Evidence"), format!("evidence.json, sha256 {sha256}")),
             (
@@ -184,9 +207,91 @@ impl Report {
             changes,
             disclaimer: DISCLAIMER.iter().map(|s| text(s)).collect(),
             glossary: GLOSSARY.iter().map(|(a, b)| (text(a), text(b))).collect(),
+            observed: observed(evidence),
+            files: Vec::new(),
+            history: vec![Past::of(evidence)?],
+            period: None,
+            timestamp: text("none: the time is that of the machine that ran the checks"),
             branding: branding.clone(),
         })
     }
+
+    /// Adds the files of the bundle: their list, and the beginnings of what was sent and received.
+    #[must_use]
+    pub fn with_files(mut self, files: &BTreeMap<String, Vec<u8>>) -> Self {
+        self.files = files.iter().map(|(name, bytes)| FileRef::of(name.as_str(), bytes)).collect();
+        for card in &mut self.cards {
+            card.excerpts = card
+                .captures
+                .iter()
+                .filter_map(|c| files.get(&c.file).map(|bytes| (c.file.clone(), excerpt(bytes))))
+                .collect();
+        }
+        self
+    }
+
+    /// Adds earlier runs, in order, for the chart of the last ones.
+    #[must_use]
+    pub fn with_history(mut self, mut runs: Vec<Past>) -> Self {
+        runs.retain(|r| r.number < self.number);
+        runs.append(&mut self.history);
+        let from = runs.len().saturating_sub(SHOWN_RUNS);
+        self.history = runs.split_off(from);
+        self
+    }
+}
+
+fn known(text: &str) -> String {
+    if text.is_empty() {
+        "not stated".into()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// So many runs are shown in the chart.
+const SHOWN_RUNS: usize = 12;
+
+/// The beginning of a file, as text: at most twelve lines, none longer than 400 characters.
+fn excerpt(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut lines: Vec<String> = text.lines().take(12).map(|l| l.chars().take(400).collect()).collect();
+    if text.lines().nth(12).is_some() {
+        lines.push("...".into());
+    }
+    lines.join("\n")
+}
+
+/// A value in one line.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(s) => s.clone(),
+        Value::Object(map) => {
+            let parts: Vec<String> = map.iter().map(|(k, v)| format!("{k} {}", plain(v))).collect();
+            parts.join(", ")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// Facts that say what stood at the other end. Latencies and counts are shown with the checks.
+fn observed(evidence: &Evidence) -> Vec<(String, String, String)> {
+    const SHOWN: &[&str] = &[
+        "tls.certificate",
+        "tls.protocols",
+        "db.read_write",
+        "deploy.reachability",
+        "stripe.api",
+        "clock.skew",
+    ];
+    let mut rows = Vec::new();
+    for record in &evidence.records {
+        let check = &record.result;
+        for (name, value) in check.facts.iter().filter(|_| SHOWN.contains(&check.id.as_str())) {
+            rows.push((check.id.clone(), name.clone(), plain(value)));
+        }
+    }
+    rows
 }
 
 const METHOD: &[&str] = &[
@@ -233,6 +338,14 @@ fn card(record: &Record) -> Card {
         attempts: check.attempts.len(),
         hash: record.hash.clone(),
         captures: record.captures.clone(),
+        facts: check
+            .facts
+            .iter()
+            .map(|(name, value)| (name.clone(), plain(value)))
+            .filter(|(_, value)| value.len() <= 200)
+            .collect(),
+        limit_ms: check.facts.get("warn_ms").and_then(Value::as_i64),
+        excerpts: Vec::new(),
     }
 }
 
