@@ -25,11 +25,11 @@
 //! # }
 //! ```
 
-#[cfg(feature = "mcp")]
-pub use levqor_connectors::mcp;
 #[cfg(feature = "cli")]
 pub mod cli;
 
+#[cfg(feature = "mcp")]
+pub use levqor_connectors::mcp;
 pub use levqor_core::*;
 #[cfg(feature = "integrity")]
 pub use levqor_integrity as integrity;

@@ -49,7 +49,12 @@ async fn loses_nothing(world: World) {
                 }
             }
         }
-        tokio::time::sleep(Duration::from_millis(random_below(25))).await;
+        // After so many effects of its own, or of none because it has nothing to do: in the middle of a run.
+        let until = std::time::Instant::now() + Duration::from_millis(250);
+        let enough = world.effects_of(&doing.name) + usize::try_from(random_below(7)).unwrap();
+        while world.effects_of(&doing.name) < enough && std::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_micros(500)).await;
+        }
         child.kill().await.iter().for_each(|message| heard(message, &mut acked));
     }
     // What was acknowledged is there; all the other numbers are now, once.

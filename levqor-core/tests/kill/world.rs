@@ -219,6 +219,12 @@ impl World {
             .collect()
     }
 
+    /// How many effects a life has had.
+    pub fn effects_of(&self, life: &str) -> usize {
+        let text = std::fs::read_to_string(self.effects_file()).unwrap_or_default();
+        text.lines().filter(|line| line.rsplit(' ').next() == Some(life)).count()
+    }
+
     /// Waits until every job has ended.
     pub async fn all_ended(&self) -> Vec<RunView> {
         let mut views = Vec::new();
