@@ -82,4 +82,5 @@ need_cargo
 services_start
 # One function per language; each calls `run`.
 run_rust
+if [ -z "$SOAK" ]; then run node scripts/test-node.sh "${NAMES[@]}"; fi
 DONE=yes
