@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test, with private databases. `scripts/test.sh [NAME...]` runs the Rust tests whose names contain NAME.
+# Every test, with private databases. `scripts/test.sh [NAME...]` runs the tests whose names contain NAME.
 #
 # The last line is always `N passed, N failed`, over all runners. The exit code is not zero if a test failed,
 # a runner broke, a service is missing or no test ran at all.
@@ -78,9 +78,21 @@ run_rust() {
     run rust-examples-in-docs cargo test --no-fail-fast --doc "${scope[@]}" -- "${NAMES[@]}"
 }
 
+# The wheel in an environment of its own, beside what cargo builds, and its tests. NAMEs pick tests there too.
+run_python() {
+    if [ -n "$SOAK" ]; then return; fi
+    if ! command -v python3 >/dev/null; then
+        echo "error: python3 is missing, so the Python package cannot be tested" >&2
+        FAILED=$((FAILED + 1))
+        return
+    fi
+    run python scripts/test-python.sh "${NAMES[@]}"
+}
+
 need_cargo
 services_start
 # One function per language; each calls `run`.
 run_rust
+run_python
 if [ -z "$SOAK" ]; then run node scripts/test-node.sh "${NAMES[@]}"; fi
 DONE=yes

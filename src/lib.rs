@@ -25,6 +25,11 @@
 //! # }
 //! ```
 
+#[cfg(feature = "mcp")]
+pub use levqor_connectors::mcp;
+#[cfg(feature = "cli")]
+pub mod cli;
+
 pub use levqor_core::*;
 #[cfg(feature = "integrity")]
 pub use levqor_integrity as integrity;
@@ -55,12 +60,17 @@ pub async fn open_backend(url: &str, redis: Option<&str>) -> Result<Backend> {
 }
 
 /// An engine to be, on a backend, with the network and every connector of this build: to be finished with
-/// connections, limits, options.
+/// connections, limits, options. The environment variable `LEVQOR_SEAL_KEY` gives it keys to seal what tenants store
+/// (see [`vault::Sealer`]).
 ///
 /// Requests whose URL came from a user reach public addresses only, and those of `allow`: names, addresses
 /// and networks of the inside, like `10.0.0.0/8` or `127.0.0.1:8080`.
 pub fn builder(backend: Backend, allow: &[&str]) -> Result<Builder> {
     let builder = Engine::builder(backend);
+    let builder = match vault::Sealer::from_env()? {
+        Some(sealer) => builder.sealer(sealer),
+        None => builder,
+    };
     #[cfg(feature = "http")]
     let builder = {
         let options = transport::HttpOptions {

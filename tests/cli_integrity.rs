@@ -171,3 +171,210 @@ fn checks_explain_themselves() {
     let (code, _, err) = place.run(&["explain", "tls.certifcate"]);
     assert!(code == 2 && err.contains("did you mean `tls.certificate`?"), "{err}");
 }
+
+/// A server that is killed with the test.
+struct Served(std::process::Child);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts `integrity serve` on a free port and waits for its line.
+fn serve(place: &Place, args: &[&str]) -> (Served, u16) {
+    use std::io::BufRead as _;
+    let mut child = Command::new(env!("CARGO_BIN_EXE_levqor"))
+        .args(["integrity", "serve", "--listen", "127.0.0.1:0"])
+        .args(args)
+        .current_dir(&place.folder)
+        .env_remove("LEVQOR_SERVE_TOKEN")
+        .env_remove("LEVQOR_SIGNING_KEY")
+        .stdin(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let said = std::io::BufReader::new(child.stderr.take().unwrap());
+    let line = said.lines().map(Result::unwrap).find(|l| l.contains("listening on")).unwrap();
+    let port = line.trim().rsplit(':').next().unwrap().parse().unwrap();
+    (Served(child), port)
+}
+
+/// One request: status, headers and body.
+fn ask(port: u16, method: &str, path: &str, headers: &str) -> (u16, String, Vec<u8>) {
+    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    let host = if headers.contains("host:") {
+        String::new()
+    } else {
+        format!("host: 127.0.0.1:{port}\r\n")
+    };
+    write!(
+        stream,
+        "{method} {path} HTTP/1.1\r\n{host}{headers}content-length: 0\r\nconnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    let end = answer.windows(4).position(|w| w == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    (head[9..12].parse().unwrap(), head, answer[end + 4..].to_vec())
+}
+
+#[test]
+fn runs_are_served_to_those_who_may() {
+    let place = Place::new("{\"status\": \"ok\"}");
+    let (_child, port) = serve(&place, &[]);
+    assert_eq!(ask(port, "GET", "/health", "").0, 200);
+    let (status, _, body) = ask(port, "POST", "/api/v1/integrity/run", "");
+    let ran: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!((status, ran["verdict"].as_str()), (200, Some("READY")), "{ran}");
+    let at = ran["evidence"]["at"].as_str().unwrap();
+    let (_, _, evidence) = ask(port, "GET", at, "");
+    let evidence: Value = serde_json::from_slice(&evidence).unwrap();
+    assert_eq!(evidence["run"]["id"], ran["run"]);
+    let (status, head, pdf) = ask(port, "GET", &format!("{at}/report.pdf"), "");
+    assert_eq!(status, 200, "{head}");
+    assert!(pdf.starts_with(b"%PDF-1.4") && head.contains("application/pdf"));
+    let verified: Value = serde_json::from_slice(&ask(port, "GET", &format!("{at}/verify"), "").2).unwrap();
+    assert_eq!(
+        (&verified["ok"], &verified["trusted"]),
+        (&Value::Bool(true), &Value::Bool(true))
+    );
+    assert_eq!(
+        ask(port, "GET", &format!("{at}/files/raw/http.health.main-http-1.txt"), "").0,
+        200
+    );
+    for path in [
+        "/files/../../levqor-signing-key.pem",
+        "/files/..%2f..%2flevqor-signing-key.pem",
+        "/files/none",
+        "9/report.pdf",
+    ] {
+        assert_eq!(ask(port, "GET", &format!("{at}{path}"), "").0, 404, "{path}");
+    }
+    let list: Value = serde_json::from_slice(&ask(port, "GET", "/api/v1/integrity/runs", "").2).unwrap();
+    assert_eq!(list["runs"][0]["number"], 1);
+    // A page in a browser reaches this machine under a name of its own.
+    assert_eq!(ask(port, "POST", "/api/v1/integrity/run", "host: evil.example:80\r\n").0, 401);
+
+    let (_child, port) = serve(&place, &["--token", "s3cret-token"]);
+    for (headers, status) in [
+        ("", 401),
+        ("authorization: Bearer s3cret-tokem\r\n", 401),
+        ("authorization: Bearer s3cret-token\r\n", 200),
+    ] {
+        assert_eq!(ask(port, "GET", "/api/v1/integrity/runs", headers).0, status, "{headers}");
+    }
+    let (code, _, err) = place.run(&["serve", "--listen", "0.0.0.0:0"]);
+    assert!(code == 2 && err.contains("--token"), "{code} {err}");
+}
+
+#[test]
+fn a_canary_stays_or_goes() {
+    let good = Place::new("{\"status\": \"ok\"}");
+    let canary = |place: &Place, args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_levqor"))
+            .args(["canary", "--json", &format!("http://127.0.0.1:{}/health", place.port)])
+            .args(args)
+            .current_dir(&place.folder)
+            .output()
+            .unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), document)
+    };
+    let (code, said) = canary(
+        &good,
+        &["--every", "5ms", "--for", "1s", "--failures", "20", "--json-at", "/status=ok"],
+    );
+    assert_eq!(
+        (code, &said["verdict"], &said["failed"]),
+        (0, &"PROMOTE".into(), &0.into()),
+        "{said}"
+    );
+    let hook = "echo \"$LEVQOR_CANARY_REASON\" > rolled-back";
+    let (code, said) = canary(
+        &good,
+        &[
+            "--every",
+            "5ms",
+            "--for",
+            "9s",
+            "--json-at",
+            "/status=fine",
+            "--rollback",
+            hook,
+        ],
+    );
+    assert_eq!(
+        (code, &said["verdict"], &said["rollback_hook"]),
+        (1, &"ROLLBACK".into(), &"called".into()),
+        "{said}"
+    );
+    assert_eq!(said["causes"]["http.json/status"], 3);
+    let left = std::fs::read_to_string(good.folder.join("rolled-back")).unwrap();
+    assert!(left.contains("3 probes failed one after the other"), "{left}");
+    let (code, said) = canary(&good, &["--every", "200ms", "--for", "500ms"]);
+    assert_eq!((code, &said["verdict"]), (3, &"INCONCLUSIVE".into()), "{said}");
+}
+
+#[test]
+fn the_doctor_leaves_nothing_off_in_silence() {
+    let place = Place::new("{\"status\": \"ok\"}");
+    place.run(&["run"]);
+    let doctor = |variable: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_levqor"))
+            .args(["doctor", "--json", "--url", "memory://"])
+            .current_dir(&place.folder)
+            .env_remove("LEVQOR_CONNECTIONS")
+            .env(variable, "x")
+            .output()
+            .unwrap();
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (output.status.code().unwrap(), document)
+    };
+    let (code, said) = doctor("LEVQOR_SINGING_KEY");
+    let state = |name: &str| {
+        let list = said["findings"].as_array().unwrap();
+        list.iter()
+            .find(|f| f["name"] == name)
+            .unwrap_or_else(|| panic!("{name}: {said}"))["state"]
+            .clone()
+    };
+    assert_eq!(code, 0, "{said}");
+    for name in [
+        "credits",
+        "runs",
+        "schedules",
+        "evidence",
+        "integrity pack",
+        "integrity runs",
+        "feature pdf",
+    ] {
+        assert_eq!(state(name), "on", "{name}: {said}");
+    }
+    assert_eq!(state("variable LEVQOR_SINGING_KEY"), "degraded");
+    std::fs::remove_dir_all(place.folder.join("evidence/run-000001")).unwrap();
+    assert_eq!(doctor("LEVQOR_ALLOW").0, 1, "a run is missing from the chain");
+}
+
+#[test]
+fn a_quarter_is_summed_up_without_names() {
+    let place = Place::new("{}");
+    let readings: Vec<Value> = (0..12)
+        .map(|i| serde_json::json!({"account": format!("customer-{i}"), "day": "2026-08-01", "revenue": 10_000, "cost": 4_000, "mrr": 900}))
+        .collect();
+    std::fs::write(
+        place.folder.join("r.json"),
+        serde_json::json!({"readings": readings}).to_string(),
+    )
+    .unwrap();
+    let (code, out, err) = place.run(&["insights", "r.json", "--quarter", "2026-Q3", "--pdf", "q.pdf", "--json"]);
+    let said: Value = serde_json::from_str(&out).unwrap_or_else(|_| panic!("{out}{err}"));
+    assert_eq!(
+        (code, &said["total"]["revenue"], &said["total"]["margin_bp"]),
+        (0, &120_000.into(), &6_000.into())
+    );
+    assert!(!out.contains("customer-") && std::fs::read(place.folder.join("q.pdf")).unwrap().starts_with(b"%PDF"));
+    assert_eq!(place.run(&["insights", "r.json", "--quarter", "2026-Q3", "--k", "2"]).0, 2);
+}

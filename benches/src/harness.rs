@@ -7,6 +7,12 @@ use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use levqor::error::{Error, Result};
+use levqor::testkit::RunningPostgres;
+use levqor::testkit::services::Service;
+use sqlx::postgres::PgConnection;
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _};
+
 /// Batches measured; the median of them is reported.
 const BATCHES: usize = 21;
 /// How long one batch should take.
@@ -38,10 +44,10 @@ fn batch<T>(calls: u32, f: &mut impl FnMut() -> T) -> Duration {
     start.elapsed()
 }
 
-/// Microseconds (p50 of 200) from a write of 4 KiB to its being durable in `folder`.
+/// Microseconds (p50 of so many) from a write of 4 KiB to its being durable in `folder`.
 ///
 /// A durable commit cannot be faster than this, so no number about commits means anything without it.
-pub(crate) fn fsync_p50_us(folder: &Path) -> std::io::Result<f64> {
+pub(crate) fn fsync_p50_us(folder: &Path, writes: u64) -> std::io::Result<f64> {
     let path = folder.join(format!("fsync-probe-{}", std::process::id()));
     let mut file = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
     let block = [7_u8; 4096];
@@ -51,7 +57,7 @@ pub(crate) fn fsync_p50_us(folder: &Path) -> std::io::Result<f64> {
     }
     file.sync_all()?;
     let mut times = Vec::new();
-    for i in 0..200 {
+    for i in 0..writes {
         file.seek(SeekFrom::Start(i % 16 * 4096))?;
         let start = Instant::now();
         file.write_all(&block)?;
@@ -63,6 +69,14 @@ pub(crate) fn fsync_p50_us(folder: &Path) -> std::io::Result<f64> {
     Ok(median(times))
 }
 
+/// The value below which a part of some measurements lie; zero of none.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in a list")]
+pub(crate) fn quantile(mut values: Vec<f64>, part: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let at = ((values.len() as f64 * part) as usize).min(values.len().saturating_sub(1));
+    values.get(at).copied().unwrap_or_default()
+}
+
 /// The middle one of some measurements; zero of none.
 pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
@@ -70,7 +84,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
 }
 
 /// Runs a section that waits, on as many threads as a host would have here.
-pub(crate) fn block_on<T>(section: impl Future<Output = levqor::error::Result<T>>) -> Result<T, String> {
+pub(crate) fn block_on<T>(section: impl Future<Output = Result<T>>) -> std::result::Result<T, String> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -83,17 +97,98 @@ pub(crate) struct Folder(PathBuf);
 
 impl Folder {
     /// A new one.
-    pub(crate) fn new(section: &str) -> levqor::error::Result<Self> {
+    pub(crate) fn new(section: &str) -> Result<Self> {
         let path = crate::target_folder().join(format!("levqor-bench-{section}-{}", std::process::id()));
-        std::fs::create_dir_all(&path)
-            .map_err(|e| levqor::error::Error::unavailable("bench.no_folder", format!("{}: {e}", path.display())))?;
+        std::fs::create_dir_all(&path).map_err(|e| Error::unavailable("bench.no_folder", format!("{}: {e}", path.display())))?;
         Ok(Folder(path))
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
     }
 
     /// The URL of a SQLite database in it.
     pub(crate) fn sqlite(&self, name: &str) -> String {
         format!("sqlite://{}/{name}.db", self.0.display())
     }
+}
+
+/// A private Postgres that keeps what it says (fsync and synchronous commit are on), with the memory that a small
+/// server would be given.
+pub(crate) fn postgres() -> RunningPostgres {
+    Service::postgres_with(&["shared_buffers=256MB", "max_wal_size=2GB"])
+}
+
+/// The URL of a new database on a server.
+pub(crate) async fn database(server: &RunningPostgres, name: &str) -> Result<String> {
+    let made = async {
+        let mut conn = PgConnection::connect(&server.url("postgres")).await?;
+        conn.execute(AssertSqlSafe(format!("CREATE DATABASE {name}"))).await?;
+        conn.close().await
+    };
+    made.await
+        .map_err(|e| Error::unavailable("bench.no_database", format!("the database {name}: {e}")))?;
+    Ok(server.url(name))
+}
+
+/// Calls `call` from so many callers until the time is over. Answers calls per second, and the milliseconds of each.
+pub(crate) async fn callers<C, F>(count: usize, span: Duration, call: C) -> Result<(f64, Vec<f64>)>
+where
+    C: Fn(usize, usize) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<()>> + Send,
+{
+    let start = Instant::now();
+    let mut tasks = Vec::new();
+    for caller in 0..count {
+        let call = call.clone();
+        tasks.push(tokio::spawn(async move {
+            let mut times = Vec::new();
+            while start.elapsed() < span {
+                let begin = Instant::now();
+                call(caller, times.len()).await?;
+                times.push(begin.elapsed().as_secs_f64() * 1e3);
+            }
+            Ok::<_, Error>(times)
+        }));
+    }
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.map_err(|e| Error::internal(e.to_string()))??);
+    }
+    Ok((times.len() as f64 / start.elapsed().as_secs_f64(), times))
+}
+
+/// Does `each` for the numbers below `n`, by so many callers at a time; answers the seconds it took.
+pub(crate) async fn spread<C, F>(n: usize, count: usize, each: C) -> Result<f64>
+where
+    C: Fn(usize) -> F + Clone + Send + 'static,
+    F: Future<Output = Result<()>> + Send,
+{
+    let start = Instant::now();
+    let mut tasks = Vec::new();
+    for caller in 0..count {
+        let each = each.clone();
+        tasks.push(tokio::spawn(async move {
+            for i in (caller..n).step_by(count) {
+                each(i).await?;
+            }
+            Ok::<_, Error>(())
+        }));
+    }
+    for task in tasks {
+        task.await.map_err(|e| Error::internal(e.to_string()))??;
+    }
+    Ok(start.elapsed().as_secs_f64())
+}
+
+/// Numbers without pattern, the same in every run.
+pub(crate) fn scattered(n: usize) -> usize {
+    // Steele, Lea and Flood, "Fast Splittable Pseudorandom Number Generators" (2014): the finaliser.
+    let mut z = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    usize::try_from((z ^ (z >> 31)) >> 1).unwrap_or_default()
 }
 
 impl Drop for Folder {
@@ -117,7 +212,7 @@ mod tests {
     fn the_probe_takes_time_and_leaves_nothing() {
         let folder = std::env::temp_dir().join(format!("levqor-bench-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        assert!(fsync_p50_us(&folder).unwrap() > 0.0);
+        assert!(fsync_p50_us(&folder, 50).unwrap() > 0.0);
         assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
         std::fs::remove_dir(&folder).unwrap();
     }

@@ -163,6 +163,7 @@ fn beside(name: String, ours: f64, theirs: f64, unit: &str) -> Row {
     Row {
         peer: Some(PEER.to_owned()),
         peer_version: Some(PEER_VERSION.to_owned()),
+        theirs: Some(theirs),
         ratio: Some(theirs / ours),
         ..Row::new(name, ours, unit)
     }

@@ -20,9 +20,9 @@ use crate::results::Row;
 const ROUNDS: usize = 15;
 /// Calls of a round, one after the other.
 const ALONE: usize = 1_000;
-/// Callers at the same time, and calls of each in a round.
-const CALLERS: usize = 100;
-const EACH: usize = 100;
+/// Callers at the same time, and calls of all of them in a round.
+const CALLERS: [usize; 2] = [100, 1_000];
+const CALLS: usize = 10_000;
 const FLOOR: &str = include_str!("floor.lua");
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -43,21 +43,25 @@ trait Call: Clone + Send + Sync + 'static {
 struct Floor {
     connection: MultiplexedConnection,
     sha: Arc<str>,
+    /// Limits to decide, which takes a call each.
+    limits: usize,
 }
 
 impl Call for Floor {
     async fn call(&self, key: usize) {
-        let mut connection = self.connection.clone();
-        let answer: (i64, i64) = redis::cmd("EVALSHA")
-            .arg(&*self.sha)
-            .arg(1)
-            .arg(format!("floor:{key}"))
-            .arg(1)
-            .arg(1_000_000)
-            .query_async(&mut connection)
-            .await
-            .unwrap_or_else(|e| panic!("{e}"));
-        assert_eq!(answer.0, 1);
+        for limit in 0..self.limits {
+            let mut connection = self.connection.clone();
+            let answer: (i64, i64) = redis::cmd("EVALSHA")
+                .arg(&*self.sha)
+                .arg(1)
+                .arg(format!("floor:{limit}:{key}"))
+                .arg(1)
+                .arg(1_000_000)
+                .query_async(&mut connection)
+                .await
+                .unwrap_or_else(|e| panic!("{e}"));
+            assert_eq!(answer.0, 1);
+        }
     }
 }
 
@@ -93,7 +97,8 @@ async fn measure() -> Result<Vec<Row>, Box<dyn std::error::Error>> {
         .await?;
     let floor = Floor {
         connection,
-        sha: sha.into(),
+        sha: sha.as_str().into(),
+        limits: 1,
     };
     let link = RedisLink::new(&url)?.budget(patience);
     let limits = Arc::new(RedisLimits::new(link).on_down(OnDown::Closed));
@@ -101,34 +106,81 @@ async fn measure() -> Result<Vec<Row>, Box<dyn std::error::Error>> {
         limits: limits.clone(),
         names,
     };
+    let port = url.trim_end_matches('/').rsplit(':').next().unwrap_or_default().to_owned();
     let mut rows = Vec::new();
-    for (label, ours) in [
-        ("one limit", ours(&["a"])),
-        ("three limits in one step", ours(&["a", "b", "c"])),
+    for (label, peer, names) in [
+        ("one limit", "raw EVALSHA", &["a"][..]),
+        ("three limits in one step", "three raw EVALSHA", &["a", "b", "c"][..]),
     ] {
+        let ours = ours(names);
+        let floor = Floor {
+            limits: names.len(),
+            ..floor.clone()
+        };
         let (mut alone, mut floor_alone) = (Vec::new(), Vec::new());
-        let (mut together, mut floor_together) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             alone.push(one_at_a_time(&ours).await);
             floor_alone.push(one_at_a_time(&floor).await);
-            together.push(many_at_once(&ours).await?);
-            floor_together.push(many_at_once(&floor).await?);
         }
-        let (a, f) = (median(alone), median(floor_alone));
-        rows.push(beside(format!("{label}, one call at a time, p50"), a, f / a, "us"));
-        let (t, f) = (median(together), median(floor_together));
-        rows.push(beside(format!("{label}, {CALLERS} callers"), t, t / f, "calls/s"));
+        let name = format!("{label}, one call at a time, p50");
+        rows.push(beside(name, peer, median(alone), median(floor_alone), "us"));
+        for callers in CALLERS {
+            let (mut together, mut floor_together, mut tool) = (Vec::new(), Vec::new(), Vec::new());
+            for round in 0..ROUNDS {
+                together.push(many_at_once(&ours, callers).await?);
+                floor_together.push(many_at_once(&floor, callers).await?);
+                if names.len() == 1 && round % 3 == 0 {
+                    tool.push(redis_benchmark(&port, &sha));
+                }
+            }
+            let (ours, name) = (median(together), format!("{label}, {callers} callers"));
+            rows.push(beside(name.clone(), peer, ours, median(floor_together), "calls/s"));
+            match tool.into_iter().collect::<Result<Vec<f64>, _>>() {
+                Ok(rates) if rates.is_empty() => {}
+                Ok(rates) => rows.push(beside(
+                    name,
+                    "redis-benchmark, 16 in a packet",
+                    ours,
+                    median(rates),
+                    "calls/s",
+                )),
+                Err(why) => {
+                    eprintln!("warning: {why}");
+                    rows.push(Row {
+                        peer: Some("redis-benchmark".to_owned()),
+                        note: Some(why),
+                        ..Row::new(name, ours, "calls/s")
+                    });
+                }
+            }
+        }
     }
     Ok(rows)
 }
 
-fn beside(name: String, ours: f64, ratio: f64, unit: &str) -> Row {
+fn beside(name: String, peer: &str, ours: f64, theirs: f64, unit: &str) -> Row {
+    let ratio = if unit.ends_with("/s") { ours / theirs } else { theirs / ours };
     Row {
-        peer: Some("raw EVALSHA".to_owned()),
-        peer_version: None,
-        ratio: Some(ratio),
-        ..Row::new(name, ours, unit)
+        theirs: Some(theirs),
+        ..Row::new(name, ours, unit).beside(peer, "", ratio)
     }
+}
+
+/// Calls per second of the floor's script by the tool that comes with Redis: 50 connections, 16 calls in each packet.
+fn redis_benchmark(port: &str, sha: &str) -> Result<f64, String> {
+    let out = std::process::Command::new("redis-benchmark")
+        .args(["-p", port, "-c", "50", "-P", "16", "-n", "200000", "-r", "100", "--csv"])
+        .args(["EVALSHA", sha, "1", "floor:__rand_int__", "1", "1000000"])
+        .output()
+        .map_err(|e| format!("peer not installed: redis-benchmark: {e}"))?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    // The last line: the command in quotes, then calls per second.
+    let rate = text
+        .lines()
+        .last()
+        .and_then(|line| line.split("\",\"").nth(1))
+        .and_then(|n| n.parse().ok());
+    rate.ok_or_else(|| format!("peer failed: redis-benchmark said `{text}`"))
 }
 
 /// Microseconds of a call, the median of a round.
@@ -147,20 +199,20 @@ fn micros(span: Duration) -> f64 {
 }
 
 /// Calls per second with many callers, who share one connection.
-async fn many_at_once(what: &impl Call) -> Result<f64, tokio::task::JoinError> {
+async fn many_at_once(what: &impl Call, callers: usize) -> Result<f64, tokio::task::JoinError> {
     let start = Instant::now();
-    let callers: Vec<_> = (0..CALLERS)
+    let tasks: Vec<_> = (0..callers)
         .map(|caller| {
             let what = what.clone();
             tokio::spawn(async move {
-                for _ in 0..EACH {
-                    what.call(caller).await;
+                for _ in 0..CALLS / callers {
+                    what.call(caller % 100).await;
                 }
             })
         })
         .collect();
-    for caller in callers {
-        caller.await?;
+    for task in tasks {
+        task.await?;
     }
-    Ok((CALLERS * EACH) as f64 / start.elapsed().as_secs_f64())
+    Ok(CALLS as f64 / start.elapsed().as_secs_f64())
 }

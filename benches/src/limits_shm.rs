@@ -71,7 +71,8 @@ fn timed(order: &[u32], call: impl Fn(u32) -> bool) -> f64 {
 
 fn beside(name: String, ours: f64, memory: f64) -> Row {
     Row {
-        peer: Some(format!("{} in memory", crate::results::number(memory))),
+        peer: Some("the limiter in memory".to_owned()),
+        theirs: Some(memory),
         ratio: Some(memory / ours),
         ..Row::new(name, ours, "ns")
     }

@@ -5,15 +5,26 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
 #![allow(clippy::cast_precision_loss, reason = "counts that are measured are small")]
 
+mod credits;
+mod duel;
+mod connectors;
 mod engine;
 mod ground;
 mod growth;
+mod growth_fill;
 mod harness;
+mod jobs;
+mod jobs_raw;
+mod jobs_start;
 mod limits;
+mod limits_hosts;
 mod limits_redis;
 mod limits_shm;
 mod noop;
+mod peers;
+mod plot;
 mod results;
+mod workflows;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,11 +41,17 @@ const SECTIONS: &[(&str, Measure)] = &[
     ("limits", || Ok(limits::rows())),
     ("limits-redis", || Ok(limits_redis::rows())),
     ("limits-shm", || Ok(limits_shm::rows())),
+    ("limits-python", || Ok(limits_hosts::python())),
+    ("limits-node", || Ok(limits_hosts::node())),
+    ("credits", credits::rows),
+    ("jobs", jobs::rows),
+    ("workflows", workflows::rows),
     ("growth", growth::rows),
+    ("connectors", connectors::rows),
 ];
 
 fn main() -> ExitCode {
-    if limits_shm::is_worker() {
+    if limits_shm::is_worker() || jobs_start::is_worker() {
         return ExitCode::SUCCESS;
     }
     let asked: Vec<String> = std::env::args().skip(1).collect();
@@ -57,7 +74,7 @@ fn run(asked: &[String]) -> Result<(), String> {
         eprintln!("note: this is a debug build; its numbers mean nothing (use `make bench`)");
     }
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let fsync = harness::fsync_p50_us(&target_folder()).map_err(|e| format!("the disk could not be measured: {e}"))?;
+    let fsync = harness::fsync_p50_us(&target_folder(), 200).map_err(|e| format!("the disk could not be measured: {e}"))?;
     println!("fsync of 4 KiB, p50: {fsync:.0} us");
 
     for (section, measure) in SECTIONS {
@@ -67,7 +84,9 @@ fn run(asked: &[String]) -> Result<(), String> {
         let mut rows = measure().map_err(|e| format!("section {section}: {e}"))?;
         for row in &mut rows {
             (*section).clone_into(&mut row.section);
-            row.fsync_p50_us = fsync;
+            if row.fsync_p50_us == 0.0 {
+                row.fsync_p50_us = fsync;
+            }
             println!("{}", row.line());
         }
         // Saved after each section, so that a fault in a later one loses nothing.

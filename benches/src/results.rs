@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::plot;
+
 /// One measurement, beside the same thing done by a peer where there is one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Row {
@@ -13,12 +15,15 @@ pub(crate) struct Row {
     pub(crate) section: String,
     /// What was measured.
     pub(crate) name: String,
-    /// Our number.
-    pub(crate) ours: f64,
+    /// Our number; `None` where only the peer could be measured.
+    pub(crate) ours: Option<f64>,
     /// Who else was measured, in the same session on the same machine.
     pub(crate) peer: Option<String>,
     /// The peer's version.
     pub(crate) peer_version: Option<String>,
+    /// The peer's number, in the same unit.
+    #[serde(default)]
+    pub(crate) theirs: Option<f64>,
     /// The peer's number divided by ours where less is better, ours by the peer's where more is: above 1 we win.
     pub(crate) ratio: Option<f64>,
     /// The unit of `ours`.
@@ -26,6 +31,12 @@ pub(crate) struct Row {
     /// This disk's time for a durable write at that moment, in microseconds; set by the program.
     #[serde(default)]
     pub(crate) fsync_p50_us: f64,
+    /// SQLite's synchronous mode, where ours lay in SQLite.
+    #[serde(default)]
+    pub(crate) synchronous: Option<String>,
+    /// What must be known beside the numbers, such as a peer that is not installed.
+    #[serde(default)]
+    pub(crate) note: Option<String>,
 }
 
 impl Row {
@@ -34,12 +45,15 @@ impl Row {
         Row {
             section: String::new(),
             name: name.into(),
-            ours,
+            ours: Some(ours),
             peer: None,
             peer_version: None,
+            theirs: None,
             ratio: None,
             unit: unit.into(),
             fsync_p50_us: 0.0,
+            synchronous: None,
+            note: None,
         }
     }
 
@@ -63,20 +77,30 @@ impl Row {
         )
     }
 
-    fn amount(&self) -> String {
-        format!("{} {}", number(self.ours), self.unit)
+    pub(crate) fn amount(&self) -> String {
+        match self.ours {
+            Some(ours) => format!("{} {}", number(ours), self.unit),
+            None => "not measured".to_owned(),
+        }
+    }
+
+    /// The peer with its version and, where it is known, its number.
+    pub(crate) fn opponent(&self) -> String {
+        let Some(peer) = &self.peer else { return String::new() };
+        let version = self.peer_version.as_ref().map(|v| format!(" {v}")).unwrap_or_default();
+        let amount = self
+            .theirs
+            .map(|n| format!(": {} {}", number(n), self.unit))
+            .unwrap_or_default();
+        format!("{peer}{version}{amount}")
     }
 
     fn against(&self) -> String {
+        let note = self.note.as_ref().map(|n| format!("   ({n})")).unwrap_or_default();
         match (&self.peer, self.ratio) {
-            (Some(peer), Some(ratio)) => {
-                format!(
-                    "   {}x {peer} {}",
-                    number(ratio),
-                    self.peer_version.as_deref().unwrap_or_default()
-                )
-            }
-            _ => String::new(),
+            (Some(_), Some(ratio)) => format!("   {}x {}{note}", number(ratio), self.opponent()),
+            (Some(_), None) => format!("   {}{note}", self.opponent()),
+            _ => note,
         }
     }
 }
@@ -106,7 +130,10 @@ pub(crate) fn save(folder: &Path, section: &str, rows: Vec<Row>) -> Result<(), S
         let path = folder.join(name);
         std::fs::write(&path, text).map_err(|e| format!("{}: {e}", path.display()))?;
     }
-    Ok(())
+    let plots = folder.join("plots");
+    std::fs::create_dir_all(&plots).map_err(|e| format!("{}: {e}", plots.display()))?;
+    let rows: Vec<&Row> = all.iter().filter(|row| row.section == section).collect();
+    plot::draw(&plots.join(format!("{section}.svg")), section, &rows)
 }
 
 /// The rows of `section` are replaced where they stood; those of the other sections stay.
@@ -130,22 +157,23 @@ fn report(rows: &[Row]) -> String {
             section = &row.section;
             let _ = write!(
                 text,
-                "\n## {section}\n\n`make bench SECTION={section}`\n\n\
-                 | what | Levqor | peer | ratio | fsync p50 |\n|---|---:|---|---:|---:|\n"
+                "\n## {section}\n\n`make bench SECTION={section}`\n\n![{section}](plots/{section}.svg)\n\n\
+                 | what | Levqor | peer | ratio | fsync p50 | synchronous |\n|---|---:|---|---:|---:|---|\n"
             );
         }
-        let peer = match (&row.peer, &row.peer_version) {
-            (Some(peer), Some(version)) => format!("{peer} {version}"),
-            (Some(peer), None) => peer.clone(),
-            (None, _) => String::new(),
+        let ratio = match (row.ratio, &row.note) {
+            (Some(ratio), None) => format!("{}x", number(ratio)),
+            (Some(ratio), Some(note)) => format!("{}x ({note})", number(ratio)),
+            (None, note) => note.clone().unwrap_or_default(),
         };
-        let ratio = row.ratio.map(|r| format!("{}x", number(r))).unwrap_or_default();
         let _ = writeln!(
             text,
-            "| {} | {} | {peer} | {ratio} | {} us |",
+            "| {} | {} | {} | {ratio} | {} us | {} |",
             row.name,
             row.amount(),
-            number(row.fsync_p50_us)
+            row.opponent(),
+            number(row.fsync_p50_us),
+            row.synchronous.as_deref().unwrap_or_default()
         );
     }
     text

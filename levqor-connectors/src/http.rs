@@ -219,6 +219,7 @@ impl Http {
                     ("idempotency_header", "its header, if not `Idempotency-Key`"),
                 ]),
                 budgets: vec![],
+                triggers: vec![],
                 actions: vec![request],
             },
         }

@@ -8,14 +8,16 @@
 //! |---|---|
 //! | `http` | [`http`], [`webhook`] |
 //! | `email` | [`email`] over SMTP |
-//! | `ai` | OpenAI and everything that speaks its language |
-//! | `commerce` | Stripe |
-//! | `developer` | GitHub, Sentry |
+//! | `ai` | Anthropic, OpenAI and everything that speaks its language |
+//! | `commerce` | HubSpot, Shopify, Stripe |
+//! | `developer` | Datadog, GitHub, PagerDuty, Sentry |
 //! | `google` | Gmail, Google Calendar, Google Drive, Google Sheets |
-//! | `messaging` | Resend, SendGrid, Slack, Telegram, Twilio |
-//! | `storage` | files of a folder, S3 and its like |
+//! | `messaging` | Discord, Intercom, Mailchimp, Resend, SendGrid, Slack, Telegram, Twilio, WhatsApp |
+//! | `microsoft` | OneDrive, Outlook, Teams |
+//! | `storage` | Dropbox, files of a folder, S3 and its like |
 //! | `sql` | Postgres |
-//! | `workspace` | Notion |
+//! | `mcp` | none: the [server](mcp) that offers actions to language models |
+//! | `workspace` | Asana, Jira, Linear, Notion, Trello |
 
 #[cfg(feature = "ai")]
 mod ai;
@@ -27,6 +29,7 @@ mod ai;
         feature = "developer",
         feature = "google",
         feature = "messaging",
+        feature = "microsoft",
         feature = "storage",
         feature = "workspace"
     )),
@@ -46,8 +49,12 @@ mod google;
 pub mod http;
 #[cfg(any(feature = "http", feature = "email"))]
 mod kit;
+#[cfg(feature = "mcp")]
+pub mod mcp;
 #[cfg(feature = "messaging")]
 mod messaging;
+#[cfg(feature = "microsoft")]
+mod microsoft;
 #[cfg(feature = "sql")]
 mod sql;
 #[cfg(feature = "http")]
@@ -83,6 +90,8 @@ pub fn all() -> Vec<Arc<dyn Connector>> {
         google::all,
         #[cfg(feature = "messaging")]
         messaging::all,
+        #[cfg(feature = "microsoft")]
+        microsoft::all,
         #[cfg(feature = "sql")]
         sql::all,
         #[cfg(feature = "storage")]

@@ -88,6 +88,7 @@ impl Webhook {
                     ("secrets", "several of them, while one is replaced by another"),
                 ]),
                 budgets: vec![],
+                triggers: vec![],
                 actions: vec![send],
             },
         }

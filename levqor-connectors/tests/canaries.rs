@@ -12,7 +12,7 @@ use support::contract::{all, at, connector, cx};
 use support::{Server, answer};
 
 /// Settings whose texts are credentials.
-const SECRET: [&str; 7] = [
+const SECRET: [&str; 13] = [
     "token",
     "auth_token",
     "account_sid",
@@ -20,6 +20,12 @@ const SECRET: [&str; 7] = [
     "access_key_id",
     "secret_access_key",
     "session_token",
+    "api_key",
+    "api_token",
+    "app_key",
+    "key",
+    "routing_key",
+    "webhook_token",
 ];
 
 #[tokio::test]
@@ -97,7 +103,20 @@ async fn no_credential_of_a_vendor_is_shown_by_a_failure() {
 
 #[test]
 fn every_setting_of_a_case_is_known_to_be_secret_or_plain() {
-    let plain = ["bucket", "region", "from", "verify_base_url", "lookups_base_url"];
+    let plain = [
+        "bucket",
+        "business_account_id",
+        "dc",
+        "email",
+        "from",
+        "lookups_base_url",
+        "phone_number_id",
+        "region",
+        "shop",
+        "site",
+        "verify_base_url",
+        "webhook_id",
+    ];
     for cases in all() {
         for name in cases.connection.as_object().unwrap().keys() {
             assert!(SECRET.contains(&name.as_str()) || plain.contains(&name.as_str()), "{name}");

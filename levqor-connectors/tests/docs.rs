@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use levqor_core::connector::{Action, AuthKind, Budget, Idempotency, Manifest, Registry, SideEffect};
+use levqor_core::connector::{Action, AuthKind, Budget, Idempotency, Manifest, Registry, SideEffect, TriggerKind};
 use serde_json::Value;
 
 /// Which feature brings a connector.
@@ -11,13 +11,16 @@ fn feature(name: &str) -> &'static str {
     match name {
         "http" | "webhook" => "http",
         "email" => "email",
-        "openai" => "ai",
-        "stripe" => "commerce",
-        "github" | "sentry" => "developer",
-        "resend" | "sendgrid" | "slack" | "telegram" | "twilio" => "messaging",
-        "files" | "s3" => "storage",
+        "anthropic" | "openai" => "ai",
+        "hubspot" | "shopify" | "stripe" => "commerce",
+        "datadog" | "github" | "pagerduty" | "sentry" => "developer",
+        "discord" | "intercom" | "mailchimp" | "resend" | "sendgrid" | "slack" | "telegram" | "twilio" | "whatsapp" => {
+            "messaging"
+        }
+        "onedrive" | "outlook" | "teams" => "microsoft",
+        "dropbox" | "files" | "s3" => "storage",
         "sql" => "sql",
-        "notion" => "workspace",
+        "asana" | "jira" | "linear" | "notion" | "trello" => "workspace",
         name if name == "gmail" || name.starts_with("google_") => "google",
         other => panic!("say which feature brings `{other}`"),
     }
@@ -54,6 +57,11 @@ fn kind(schema: &Value) -> String {
         _ if schema.get("enum").is_some() => "text".to_owned(),
         _ => "any".to_owned(),
     }
+}
+
+/// The fields that a schema describes.
+fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    schema["properties"].as_object().into_iter().flatten()
 }
 
 fn fields(out: &mut String, schema: &Value) {
@@ -158,6 +166,25 @@ fn page(manifests: &[&Manifest]) -> String {
         if !limits.is_empty() {
             writeln!(out, "\nKept to, for each connection: {}.", limits.join(", ")).unwrap();
         }
+        if !m.triggers.is_empty() {
+            out.push_str("\n| trigger | what | how | an event gives |\n|---|---|---|---|\n");
+            for t in &m.triggers {
+                let how = match t.kind {
+                    TriggerKind::Webhook => "a signed request".to_owned(),
+                    TriggerKind::Poll => format!("asks with `{}`", t.action),
+                };
+                let gives: Vec<String> = properties(&t.event).map(|(name, _)| format!("`{name}`")).collect();
+                writeln!(
+                    out,
+                    "| `{}.{}` | {} | {how} | {} |",
+                    m.name,
+                    t.name,
+                    cell(&t.description),
+                    gives.join(", ")
+                )
+                .unwrap();
+            }
+        }
         for a in &m.actions {
             writeln!(out, "\n### {}.{}\n\n{}\n", m.name, a.name, a.description).unwrap();
             let mut facts = vec![format!("Effect: {}", effect(a)), format!("repeating it {}", repeatable(a))];
@@ -166,10 +193,7 @@ fn page(manifests: &[&Manifest]) -> String {
             }
             writeln!(out, "{}.\n", facts.join("; ")).unwrap();
             fields(&mut out, &a.input);
-            let gives: Vec<String> = a.output["properties"]
-                .as_object()
-                .into_iter()
-                .flatten()
+            let gives: Vec<String> = properties(&a.output)
                 .map(|(name, field)| format!("`{name}` ({})", kind(field)))
                 .collect();
             writeln!(out, "\nGives {}.", gives.join(", ")).unwrap();

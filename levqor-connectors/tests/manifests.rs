@@ -1,7 +1,7 @@
 //! What the connectors say about themselves.
 #![allow(clippy::unwrap_used)]
 
-use levqor_core::connector::Registry;
+use levqor_core::connector::{Registry, TriggerKind};
 use serde_json::Value;
 
 /// Every object that a schema describes is closed, or is a map with declared values.
@@ -34,7 +34,7 @@ fn every_manifest_is_complete_and_every_schema_closed() {
     }
     let names: Vec<&str> = registry.names().collect();
     assert!(
-        names.len() >= 20 && registry.manifests().map(|m| m.actions.len()).sum::<usize>() >= 100,
+        names.len() >= 35 && registry.manifests().map(|m| m.actions.len()).sum::<usize>() >= 230,
         "{names:?}"
     );
     for m in registry.manifests() {
@@ -46,6 +46,19 @@ fn every_manifest_is_complete_and_every_schema_closed() {
             for schema in [&a.input, &a.output] {
                 assert_eq!(schema["type"], "object", "{schema}");
             }
+        }
+        for t in &m.triggers {
+            assert!(!t.title.is_empty() && !t.description.is_empty());
+            closed(&t.event, &format!("{}.{} event", m.name, t.name));
+            assert_eq!(t.event["type"], "object");
+            let polls = t.kind == TriggerKind::Poll;
+            assert_eq!(
+                (polls, m.action(&t.action).is_some()),
+                (polls, polls),
+                "{}.{}",
+                m.name,
+                t.name
+            );
         }
         let text = serde_json::to_string(m).unwrap();
         assert_eq!(&serde_json::from_str::<levqor_core::connector::Manifest>(&text).unwrap(), m);

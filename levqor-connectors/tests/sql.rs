@@ -64,6 +64,18 @@ async fn statements_run_and_are_refused_as_they_should() {
         )
     );
     assert!(row["at"].as_str().unwrap().contains("11:00:00.123456"), "{row}");
+    assert_eq!(row["price"], "12.3400", "all digits of an exact number, and no float");
+    let sql = "SELECT 0.1::numeric + 0.2 AS sum, 123456789012345678901234567890.000000001 AS \"a'b\\\"\"c\", \
+               ARRAY[1.10, NULL]::numeric[] AS list, NULL::numeric AS none, 'NaN'::numeric AS odd, 1.5::float8 AS float, \
+               9007199254740993 AS whole";
+    let out = ok(&cx, "query", sql, json!([])).await;
+    let wanted = json!({
+        "sum": "0.3", "a'b\\\"c": "123456789012345678901234567890.000000001", "list": ["1.10", null], "none": null,
+        "odd": "NaN", "float": 1.5, "whole": 9_007_199_254_740_993_i64,
+    });
+    assert_eq!(out["rows"][0], wanted);
+    let e = refused(&cx, "query", "SELECT 1.0 AS a, 2.0 AS a", json!([])).await;
+    assert_eq!((e.kind(), e.code()), (K::Invalid, "sql.column_twice"));
     let changed = ok(&cx, "execute", "UPDATE t SET name = 'x'", json!([])).await;
     assert_eq!(changed["rows_affected"], 1);
 

@@ -25,3 +25,4 @@ pub mod testkit;
 pub mod transport;
 pub mod types;
 pub mod usage;
+pub mod vault;

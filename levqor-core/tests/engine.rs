@@ -43,6 +43,7 @@ impl Echo {
             auth: vec![],
             settings: vec![],
             budgets: vec![],
+            triggers: vec![],
             actions: vec![action("say", Idempotency::Natural), action("once", Idempotency::None)],
         };
         let calls = Arc::new(AtomicUsize::new(0));

@@ -7,14 +7,21 @@
 //!
 //! This crate knows [`levqor_core`] only: requests go through its transport, time comes from its clock.
 
+pub mod canary;
 mod check;
 mod checks;
+pub mod checkup;
 pub mod db;
+pub mod deliver;
 mod environment;
 pub mod evidence;
 pub mod formats;
+pub mod insights;
+mod keep;
 mod outcome;
 pub mod pack;
+#[cfg(feature = "pdf")]
+pub mod pdf;
 mod probe;
 pub mod report;
 mod runner;
@@ -24,7 +31,9 @@ mod waiver;
 
 pub use check::{About, Capture, Check, CheckCx};
 pub use checks::{Standard, standard};
+pub use checkup::{Checkup, Done};
 pub use environment::{Environment, Mask};
+pub use keep::{Keeper, Kept};
 pub use outcome::{Finding, Level, Outcome};
 pub use pack::{Format, Pack};
 pub use runner::{Attempt, CheckResult, Event, IntegrityRun, MaskOf, Planned, RunOptions, RunResult};

@@ -297,6 +297,13 @@ impl IntegrityRun {
         from
     }
 
+    /// What happens, into a channel of the caller's.
+    #[must_use]
+    pub fn events_to(mut self, to: mpsc::UnboundedSender<Event>) -> Self {
+        self.events = Some(to);
+        self
+    }
+
     /// Runs every check. An error means that the plan itself is wrong: nothing selected, an id twice, an unknown
     /// prerequisite or a circle of them.
     pub async fn run(self) -> Result<RunResult> {

@@ -71,6 +71,77 @@ async fn faults_of_the_application() {
         ("stripe.price_gone", "stripe.api", Fail, "stripe.price_missing"),
         ("stripe.price_off", "stripe.api", Fail, "stripe.price_inactive"),
         ("stripe.price_test", "stripe.api", Fail, "stripe.price_mode"),
+        ("stripe.hooks_off", "stripe.api", Fail, "stripe.webhook_disabled"),
+        ("stripe.hooks_test", "stripe.api", Fail, "stripe.webhook_mode"),
+        ("stripe.hooks_gone", "stripe.api", Fail, "stripe.webhook_missing"),
+        ("billing.nested", "http.billing.health", Fail, "http.error_inside"),
+        ("billing.cut", "http.billing.health", Fail, "http.body_cut"),
+        ("billing.gzip", "http.billing.health", Fail, "http.body_encoding"),
+        ("billing.404", "http.billing.health", Fail, "http.status"),
+        ("billing.401", "http.billing.health", Fail, "http.status"),
+        ("billing.429", "http.billing.health", Fail, "http.status"),
+        ("headers.hsts_twice", "headers.security", Fail, "headers.contradictory"),
+        ("headers.hsts_nonsense", "headers.security", Fail, "hsts-header-invalid"),
+        (
+            "headers.hsts_zero",
+            "headers.security",
+            Fail,
+            "hsts-implemented-max-age-less-than-six-months",
+        ),
+        (
+            "headers.nosniff_wrong",
+            "headers.security",
+            Fail,
+            "x-content-type-options-header-invalid",
+        ),
+        (
+            "headers.frame_wrong",
+            "headers.security",
+            Fail,
+            "x-frame-options-header-invalid",
+        ),
+        ("headers.frame_all", "headers.security", Fail, "headers.contradictory"),
+        (
+            "headers.csp_star",
+            "headers.security",
+            Fail,
+            "csp-implemented-with-unsafe-inline",
+        ),
+        (
+            "headers.csp_data",
+            "headers.security",
+            Fail,
+            "csp-implemented-with-unsafe-inline",
+        ),
+        (
+            "headers.csp_object",
+            "headers.security",
+            Fail,
+            "csp-implemented-with-unsafe-inline",
+        ),
+        (
+            "headers.csp_eval",
+            "headers.security",
+            Fail,
+            "csp-implemented-with-unsafe-eval",
+        ),
+        (
+            "headers.csp_plain",
+            "headers.security",
+            Fail,
+            "csp-implemented-with-insecure-scheme",
+        ),
+        ("headers.csp_nonsense", "headers.security", Fail, "csp-header-invalid"),
+        (
+            "headers.csp_report",
+            "headers.security",
+            Fail,
+            "csp-not-implemented-but-reporting-enabled",
+        ),
+        ("root.loop", "deploy.reachability", Fail, "redirect.loop"),
+        ("root.plain", "deploy.reachability", Fail, "redirect.to_plain"),
+        ("root.502", "deploy.reachability", Fail, "net.server_error"),
+        ("redirect.plain", "deploy.reachability", Fail, "redirect.not_https"),
         ("webhook.gone", "webhook.stripe", Fail, "webhook.missing"),
         ("webhook.get", "webhook.stripe", Fail, "webhook.accepts_get"),
         ("webhook.unsigned", "webhook.stripe", Fail, "webhook.accepts_unsigned"),
@@ -369,6 +440,43 @@ async fn faults_of_the_database() {
     let status = |id: &str| result.checks.iter().find(|c| c.id == id).unwrap();
     assert_eq!(status("db.read_write").findings[0].cause, "db.unreachable");
     assert!(all.iter().all(|id| status(id).status == Status::Blocked));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_only_grows_is_seen() {
+    let world = world().await;
+    let log = world.folder.path().join("app.log");
+    std::fs::write(&log, "x".repeat(3 << 20)).unwrap();
+    world.expect("logs.canary", Fail, "logs.unrotated", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn migrations_that_the_program_does_not_know_are_seen() {
+    let mut world = world().await;
+    world
+        .sql(
+            "DROP TABLE alembic_version; CREATE TABLE goose_db_version (version_id bigint, is_applied bool); \
+             INSERT INTO goose_db_version VALUES (1, true), (2, true), (3, true)",
+        )
+        .await;
+    let pack = |exact: &str, expected: &str| {
+        format!("[check.\"ready.again\"]\nuses = \"db.schema_ready\"\nexpected = [{expected}]\n{exact}")
+    };
+    for (exact, expected, status, cause) in [
+        ("", "\"1\", \"2\"", Warn, "migrations.ahead"),
+        ("exact = true", "\"1\", \"2\"", Fail, "migrations.ahead"),
+        ("exact = true", "\"1\", \"2\", \"4\"", Fail, "migrations.pending"),
+        ("exact = true", "\"1\", \"2\", \"3\"", Status::Pass, ""),
+    ] {
+        world.extra = pack(exact, expected);
+        let result = world.run().await;
+        let found = result.checks.iter().find(|c| c.id == "ready.again").unwrap();
+        assert_eq!(
+            (found.status, found.findings.first().map_or("", |f| f.cause.as_str())),
+            (status, cause),
+            "{found:?}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,9 +5,28 @@ mod support;
 
 use levqor_core::types::random_bytes;
 use levqor_integrity::evidence::{Bundle, Context, Signer};
-use levqor_integrity::formats;
 use levqor_integrity::report::Report;
+use levqor_integrity::{Keeper, formats};
 use support::World;
+
+/// Everything that a PDF says: its texts without line ends, and its streams and strings decompressed.
+fn inside(pdf: &[u8]) -> (String, Vec<u8>) {
+    let mut doc = lopdf::Document::load_mem(pdf).unwrap();
+    let pages: Vec<u32> = doc.get_pages().into_keys().collect();
+    let texts = doc.extract_text(&pages).unwrap().replace('\n', "");
+    doc.decompress();
+    let mut streams = Vec::new();
+    doc.save_to(&mut streams).unwrap();
+    for object in doc.objects.values().filter_map(|o| o.as_dict().ok()) {
+        for (_, value) in object {
+            if let Ok(text) = value.as_str() {
+                let wide: Vec<u16> = text.chunks_exact(2).map(|p| u16::from_be_bytes([p[0], p[1]])).collect();
+                streams.extend_from_slice(String::from_utf16_lossy(&wide).as_bytes());
+            }
+        }
+    }
+    (texts, streams)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_secret_leaves() {
@@ -34,17 +53,24 @@ async fn no_secret_leaves() {
     secrets.push(bad);
     let result = world.run().await;
     let pack = world.pack();
-    let (bundle, evidence) = Bundle::of(&result, &Context::of(&pack)).unwrap();
-    let signer = Signer::generate().unwrap();
+    let folder = world.folder.path().join("evidence");
+    let keeper = Keeper {
+        formats: formats::FORMATS.iter().map(|(name, _)| (*name).to_owned()).collect(),
+        ..Keeper::new(folder, Signer::generate().unwrap())
+    };
+    let (bundle, evidence) = keeper.bundle(&result, &pack, &Context::of(&pack), &[]).unwrap();
     let mut bundle = bundle;
-    for (format, _) in formats::FORMATS {
-        let (name, text) = formats::write(format, &evidence).unwrap();
-        bundle = bundle.attach(name, text.into_bytes());
-    }
     let report = Report::of(&evidence, None, &pack.report, None).unwrap();
     bundle = bundle.attach("report.json", serde_json::to_vec(&report).unwrap());
     bundle = bundle.attach("debug.txt", format!("{result:?}").into_bytes());
-    let bundle = bundle.sign(&signer, &evidence).unwrap();
+    let pdf = Bundle::pdf_name(&evidence);
+    let (texts, streams) = inside(&bundle.files()[&pdf]);
+    assert!(
+        texts.contains("[redacted]"),
+        "what was sent back is in the document, without the secret"
+    );
+    bundle = bundle.attach("pdf.texts", texts.into_bytes()).attach("pdf.streams", streams);
+    let bundle = bundle.sign(&keeper.signer, &evidence).unwrap();
     assert!(bundle.files().len() > 30);
     for (name, bytes) in bundle.files() {
         let text = String::from_utf8_lossy(bytes);

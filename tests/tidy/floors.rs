@@ -41,6 +41,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("layers", 2),
     ("store", 2),
     ("transport", 2),
+    ("vault", 2),
     // 3: adapters
     ("backend", 3),
     ("layers::*", 3),

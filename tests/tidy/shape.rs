@@ -20,8 +20,8 @@ const FEATURE_PLACES: &[&str] = &[
     "levqor-connectors/src/lib.rs",
     "levqor-integrity/src/db/mod.rs",
     "src/lib.rs",
-    "src/bin/levqor/main.rs",
-    "src/bin/levqor/setup.rs",
+    "src/cli/mod.rs",
+    "src/cli/setup.rs",
 ];
 /// How often, over all of them.
 const MAX_FEATURE_CFGS: usize = 80;

@@ -1,5 +1,6 @@
 //! Language models.
 
+mod anthropic;
 mod openai;
 
 use std::sync::Arc;
@@ -8,5 +9,5 @@ use levqor_core::connector::Connector;
 
 /// The connectors of this family.
 pub(crate) fn all() -> Vec<Arc<dyn Connector>> {
-    vec![Arc::new(openai::connector())]
+    vec![Arc::new(anthropic::connector()), Arc::new(openai::connector())]
 }

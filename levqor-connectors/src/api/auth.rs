@@ -14,12 +14,21 @@ use crate::kit::{setting_error, text};
 /// A setting and what it is.
 pub(crate) type Setting = (&'static str, &'static str);
 
+/// A setting, what it is, where it goes, and what stands before it there.
+pub(crate) type Named = (Setting, &'static str, &'static str);
+
 /// A way to authenticate.
 pub(crate) enum Auth {
     /// `Authorization: Bearer` with the setting `token`.
     Bearer(&'static str),
+    /// Settings in headers of their own; the first must be given. Each with what stands before it.
+    Header(&'static [Named]),
+    /// Settings in the query; all must be given.
+    Query(&'static [Named]),
     /// `Authorization: Basic` with two settings.
     Basic(Setting, Setting),
+    /// `Authorization: Basic` with a user that the vendor does not look at, and a setting.
+    Key(&'static str, Setting),
     /// The setting `token` in the path, behind this prefix.
     Path(&'static str, &'static str),
     /// A bearer token that is renewed.
@@ -38,8 +47,8 @@ pub(crate) type Signer = fn(&Session<'_>, &Ask, &str, &mut Vec<(String, String)>
 impl Auth {
     pub(crate) fn kind(&self) -> AuthKind {
         match self {
-            Auth::Basic(..) => AuthKind::Basic,
-            Auth::Path(..) => AuthKind::ApiKey,
+            Auth::Basic(..) | Auth::Key(..) => AuthKind::Basic,
+            Auth::Path(..) | Auth::Header(_) | Auth::Query(_) => AuthKind::ApiKey,
             Auth::Renewed(_) => AuthKind::OAuth2,
             Auth::Bearer(_) | Auth::Open => AuthKind::Bearer,
             Auth::Sign(..) => AuthKind::Signature,
@@ -51,6 +60,8 @@ impl Auth {
         match self {
             Auth::Bearer(what) | Auth::Path(_, what) => vec![("token", *what)],
             Auth::Basic(user, password) => vec![*user, *password],
+            Auth::Key(_, setting) => vec![*setting],
+            Auth::Header(all) | Auth::Query(all) => all.iter().map(|(setting, ..)| *setting).collect(),
             Auth::Renewed(grant) => grant.settings(),
             Auth::Open => vec![],
             Auth::Own(_, settings) | Auth::Sign(settings, _) => settings.to_vec(),
@@ -64,7 +75,9 @@ impl Auth {
             Auth::Basic(..) => "user and password as its manifest names them",
             Auth::Renewed(grant) => grant.needs(),
             Auth::Open => "a `base_url`",
-            Auth::Sign(..) | Auth::Own(..) => "the settings that its manifest names",
+            Auth::Sign(..) | Auth::Own(..) | Auth::Header(_) | Auth::Query(_) | Auth::Key(..) => {
+                "the settings that its manifest names"
+            }
         }
     }
 
@@ -74,11 +87,26 @@ impl Auth {
         match self {
             Auth::Bearer(_) | Auth::Path(..) => has("token"),
             Auth::Basic((user, _), (password, _)) => has(user) && has(password),
+            Auth::Key(_, (name, _)) => has(name),
+            Auth::Header(all) => all.iter().take(1).all(|((name, _), ..)| has(name)),
+            Auth::Query(all) => all.iter().all(|((name, _), ..)| has(name)),
             Auth::Renewed(grant) => grant.given(connection),
             Auth::Open => has("base_url"),
             Auth::Sign(settings, _) => settings.iter().take(2).all(|(name, _)| has(name)),
             Auth::Own(_, settings) => settings.iter().any(|(name, _)| has(name)),
         }
+    }
+
+    /// What the query gets.
+    pub(crate) fn query(&self, connection: &Connection) -> Result<Vec<(String, String)>> {
+        let mut out = Vec::new();
+        if let Auth::Query(all) = self {
+            for ((setting, _), name, before) in *all {
+                let value = text(connection, setting)?.unwrap_or_default();
+                out.push(((*name).to_owned(), format!("{before}{value}")));
+            }
+        }
+        Ok(out)
     }
 
     /// Puts the credentials to a request: into its headers, or into the path behind the base.
@@ -93,6 +121,19 @@ impl Auth {
         let mut bearer = |token: &str| headers.push(("authorization".into(), format!("Bearer {token}")));
         match self {
             Auth::Open | Auth::Sign(..) | Auth::Own(..) => {}
+            Auth::Key(user, (name, _)) => {
+                let both = format!("{user}:{}", text(connection, name)?.unwrap_or_default());
+                headers.push(("authorization".into(), format!("Basic {}", STANDARD.encode(both))));
+            }
+            // The session puts them into the query.
+            Auth::Query(_) => {}
+            Auth::Header(all) => {
+                for ((setting, _), header, before) in *all {
+                    if let Some(value) = text(connection, setting)? {
+                        headers.push(((*header).to_owned(), format!("{before}{value}")));
+                    }
+                }
+            }
             Auth::Renewed(_) => bearer(token.unwrap_or_default()),
             Auth::Bearer(_) => bearer(text(connection, "token")?.unwrap_or_default()),
             Auth::Basic((user, _), (password, _)) => {

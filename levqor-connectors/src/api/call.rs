@@ -29,7 +29,10 @@ pub(crate) struct Call {
     path: &'static str,
     host: Option<(&'static str, &'static str)>,
     query: &'static [&'static str],
+    within: &'static str,
+    document: &'static str,
     at: &'static str,
+    may_miss: bool,
     status_only: bool,
     headers: &'static [(&'static str, &'static str)],
     pages: Option<Pages>,
@@ -62,7 +65,10 @@ where
         path: "",
         host: None,
         query: &[],
+        within: "",
+        document: "",
         at: "",
+        may_miss: false,
         status_only: false,
         headers: &[],
         pages: None,
@@ -153,10 +159,29 @@ impl Call {
         self
     }
 
+    /// The body is an object with this one field, which holds what is left of the input.
+    pub(crate) fn within(mut self, field: &'static str) -> Self {
+        self.within = field;
+        self
+    }
+
+    /// A document of GraphQL. Fields of the input that are variables of it go by their names; the others go into the
+    /// variable `input`, or whatever [`within`](Call::within) calls it.
+    pub(crate) fn graphql(mut self, path: &'static str, document: &'static str) -> Self {
+        self.document = document;
+        self.method("POST", path)
+    }
+
     /// Where in the answer the output stands: a JSON pointer.
     pub(crate) fn at(mut self, pointer: &'static str) -> Self {
         self.at = pointer;
         self
+    }
+
+    /// As [`at`](Call::at), where null says that there is no such thing.
+    pub(crate) fn if_any(mut self, pointer: &'static str) -> Self {
+        self.may_miss = true;
+        self.at(pointer)
     }
 
     /// The answer has no body that matters: the output is its status, and these headers under these names.
@@ -263,12 +288,17 @@ impl Call {
         }
         let style = &session.vendor().style;
         for name in self.query {
-            if let Some(value) = fields.remove(*name) {
+            if let Some(value) = fields.remove(*name).filter(|v| !v.is_null()) {
                 style.query(&mut ask, name, &value);
             }
         }
         if let Some(shape) = self.shape {
             shape(&mut ask, &mut fields, session)?;
+        }
+        if !self.document.is_empty() {
+            fields = self.variables(fields);
+        } else if !self.within.is_empty() && ask.body.is_none() {
+            fields = Object::from_iter([(self.within.to_owned(), Value::Object(fields))]);
         }
         if matches!(self.method, "GET" | "HEAD" | "DELETE") {
             fields.iter().for_each(|(name, value)| style.query(&mut ask, name, value));
@@ -276,6 +306,20 @@ impl Call {
             style.body(&mut ask, fields)?;
         }
         Ok(ask)
+    }
+
+    /// A request of GraphQL, with the input as its variables.
+    fn variables(&self, fields: Object) -> Object {
+        let inside = if self.within.is_empty() { "input" } else { self.within };
+        let named = |name: &str| self.document.contains(&format!("${name}:"));
+        let (mut variables, rest): (Object, Object) = fields.into_iter().partition(|(name, _)| named(name));
+        if named(inside) && !variables.contains_key(inside) {
+            variables.insert(inside.to_owned(), Value::Object(rest));
+        }
+        Object::from_iter([
+            ("query".to_owned(), self.document.into()),
+            ("variables".to_owned(), variables.into()),
+        ])
     }
 
     /// What matters of an answer.
@@ -291,6 +335,11 @@ impl Call {
             Some(decode) => decode(&reply.body),
             None => reply.json()?,
         };
-        Ok(body.pointer_mut(self.at).map_or(Value::Null, Value::take))
+        let found = body.pointer_mut(self.at).map_or(Value::Null, Value::take);
+        if self.may_miss && found.is_null() && body.pointer(self.at).is_some() {
+            let message = format!("`{}` found nothing of this id", self.action.name);
+            return Err(Error::not_found("connector.not_found", message));
+        }
+        Ok(found)
     }
 }

@@ -74,3 +74,21 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .filter_map(|n| char::from_digit(n.into(), 16))
         .collect()
 }
+
+/// A random-looking UUID (RFC 9562, version 4) that is equal over every attempt.
+pub(crate) fn uuid(cx: &Cx, purpose: &str) -> String {
+    let mut h = hex_id(cx, purpose);
+    h.truncate(32);
+    h.replace_range(12..13, "4");
+    h.replace_range(16..17, "8");
+    format!("{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
+}
+
+/// Takes a list of texts out of an input, as one text with commas.
+pub(crate) fn take_list(fields: &mut Object, name: &str) -> Option<String> {
+    match fields.remove(name) {
+        Some(Value::Array(list)) => Some(list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")),
+        Some(Value::String(text)) => Some(text),
+        _ => None,
+    }
+}

@@ -84,8 +84,12 @@ pub(crate) enum Wait {
     Body(&'static str),
     /// Seconds since 1970, in this header.
     At(&'static str),
+    /// Milliseconds since 1970, in this header.
+    AtMillis(&'static str),
     /// Seconds from now, in this header.
     In(&'static str),
+    /// Worked out of the body.
+    Of(fn(&Value) -> Option<Millis>),
 }
 
 /// How a vendor says that something went wrong.
@@ -98,6 +102,8 @@ pub(crate) struct Faults {
     pub(crate) waits: &'static [Wait],
     /// The flag that is false in an answer with a good status that failed all the same.
     pub(crate) ok: &'static str,
+    /// Lists and objects that are empty or missing in an answer that did not fail, whatever its status.
+    pub(crate) failed: &'static [&'static str],
     /// The header that says `true` or `false` to trying again.
     pub(crate) should_retry: &'static str,
     /// Reads a body that is not JSON.
@@ -113,6 +119,7 @@ impl Faults {
         rules: &[],
         waits: &[],
         ok: "",
+        failed: &[],
         should_retry: "",
         read: |body| serde_json::from_slice(body).unwrap_or(Value::Null),
         remaining: "",
@@ -136,11 +143,17 @@ const REQUEST_IDS: [&str; 8] = [
 pub(crate) fn fault(session: &Session<'_>, safe: bool, answer: &Response) -> Option<Error> {
     let faults = &session.vendor().faults;
     let good = (200..300).contains(&answer.status);
-    if good && faults.ok.is_empty() {
+    if good && faults.ok.is_empty() && faults.failed.is_empty() {
         return None;
     }
     let body = (faults.read)(&answer.body);
-    if good && body.pointer(faults.ok) != Some(&Value::Bool(false)) {
+    let no = !faults.ok.is_empty() && body.pointer(faults.ok) == Some(&Value::Bool(false));
+    let filled = |at: &&str| match body.pointer(at) {
+        Some(Value::Array(list)) => !list.is_empty(),
+        Some(Value::Object(object)) => !object.is_empty(),
+        _ => false,
+    };
+    if good && !no && !faults.failed.iter().any(filled) {
         return None;
     }
     Some(error(session, safe || session.safe(), answer, &body, good))
@@ -234,6 +247,12 @@ fn wait(faults: &Faults, answer: &Response, body: &Value, now: Millis) -> Option
                 // A reset that lies behind us says that we may go on at once.
                 (wait < Millis::hours(24).0).then_some(Millis(wait.max(0)))
             }
+            Wait::AtMillis(header) => {
+                let at: i64 = answer.header(header)?.trim().parse().ok()?;
+                let wait = at.saturating_sub(now.0);
+                (wait < Millis::hours(24).0).then_some(Millis(wait.max(0)))
+            }
+            Wait::Of(of) => of(body),
         })
     })
 }

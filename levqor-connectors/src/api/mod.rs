@@ -7,20 +7,21 @@ pub(crate) mod auth;
 mod call;
 pub(crate) mod content;
 pub(crate) mod fault;
+pub(crate) mod hook;
 pub(crate) mod oauth;
 mod page;
 pub(crate) mod request;
 mod session;
 
 pub(crate) use auth::Auth;
-pub(crate) use call::{Call, call};
+pub(crate) use call::{Call, Shape, call};
 pub(crate) use fault::{Class, Faults, Wait};
 pub(crate) use page::{Next, Pages};
 pub(crate) use request::{Ask, Part, Style};
 pub(crate) use session::Session;
 
 use async_trait::async_trait;
-use levqor_core::connector::{AuthKind, Budget, Connector, Cx, Manifest, Output, Setting};
+use levqor_core::connector::{AuthKind, Budget, Connector, Cx, Manifest, Output, Setting, Triggers};
 use levqor_core::error::{Error, Result};
 use levqor_core::types::Millis;
 use serde_json::Value;
@@ -112,6 +113,7 @@ impl Vendor {
             auth,
             settings: self.settings(),
             budgets: self.budgets.iter().map(budget).collect(),
+            triggers: vec![],
             actions: calls.iter().map(|c| c.action.clone()).collect(),
         }
     }
@@ -123,6 +125,8 @@ pub struct Api {
     manifest: Manifest,
     calls: Vec<Call>,
     pub(crate) tokens: Tokens,
+    pub(crate) hooks: Option<hook::Hooks>,
+    pub(crate) polls: Vec<hook::Poll>,
 }
 
 impl Api {
@@ -132,6 +136,8 @@ impl Api {
             vendor,
             calls,
             tokens: Tokens::default(),
+            hooks: None,
+            polls: vec![],
         }
     }
 }
@@ -154,6 +160,10 @@ impl Connector for Api {
             return Err(Error::not_found("connector.unknown_action", message));
         };
         call.perform(self, cx, input).await.map(Output::new)
+    }
+
+    fn triggers(&self) -> Option<&dyn Triggers> {
+        (!self.manifest.triggers.is_empty()).then_some(self)
     }
 }
 

@@ -27,6 +27,15 @@ pub(crate) enum Next {
     Cursor(&'static str, &'static str),
     /// If the flag at the pointer is true, the last item's id goes into this field.
     LastId(&'static str, &'static str),
+    /// If the flag at the first pointer is true, a cursor stands at the second and goes into this field.
+    Flagged(&'static str, &'static str, &'static str),
+    /// A page that has as many items as the second field asks for, or as many as this without it, is not the last;
+    /// the text at the pointer within its last item goes into the first field.
+    Full(&'static str, &'static str, usize, &'static str),
+    /// If the flag at the pointer is true, how many items were read so far goes into this field.
+    Offset(&'static str, &'static str),
+    /// How many items there are stands at the pointer; how many were read so far goes into this field.
+    Total(&'static str, &'static str),
     /// A `Link` header with `rel="next"` (RFC 8288). Its query is what the field `next` takes.
     Link,
     /// A URL stands at this JSON pointer. Its query is what the field `next` takes.
@@ -50,13 +59,14 @@ impl Pages {
                 body = serde_json::json!({"items": body});
             }
             let at = if self.items.is_empty() { "/items" } else { self.items };
-            let next = self.next(&reply, &body, at);
+            let next = self.next(&reply, &body, at, &fields);
             if let Some(Value::Array(more)) = body.pointer_mut(at).map(Value::take) {
                 items.extend(more);
             }
             pages += 1;
             let field = match self.next {
-                Next::Cursor(_, to) | Next::LastId(_, to) => to,
+                Next::Cursor(_, to) | Next::LastId(_, to) | Next::Flagged(_, _, to) => to,
+                Next::Full(to, ..) | Next::Offset(_, to) | Next::Total(_, to) => to,
                 Next::Link | Next::Uri(_) => "next",
             };
             match next {
@@ -78,7 +88,7 @@ impl Pages {
         }
     }
 
-    fn next(&self, reply: &Reply, body: &Value, items: &str) -> Option<String> {
+    fn next(&self, reply: &Reply, body: &Value, items: &str, fields: &Object) -> Option<String> {
         let text = |at: &str| body.pointer(at).and_then(Value::as_str).filter(|t| !t.is_empty());
         match self.next {
             Next::Cursor(at, _) => text(at).map(str::to_owned),
@@ -86,10 +96,36 @@ impl Pages {
                 let last = body.pointer(items)?.as_array()?.last()?.get("id")?.as_str()?;
                 (body.pointer(more)?.as_bool()?).then(|| last.to_owned())
             }
+            Next::Flagged(more, at, _) => body.pointer(more)?.as_bool()?.then(|| text(at).map(str::to_owned)).flatten(),
+            Next::Full(_, limit, usual, at) => {
+                let all = body.pointer(items)?.as_array()?;
+                let asked = fields.get(limit).and_then(Value::as_u64).unwrap_or(usual as u64);
+                let last = all.last()?.pointer(at)?.as_str()?;
+                (all.len() as u64 >= asked).then(|| last.to_owned())
+            }
+            Next::Offset(more, to) => body
+                .pointer(more)?
+                .as_bool()?
+                .then(|| read_so_far(body, items, fields, to).to_string()),
+            Next::Total(total, to) => {
+                let read = read_so_far(body, items, fields, to);
+                let any = body.pointer(items)?.as_array()?.is_empty();
+                (!any && read < body.pointer(total)?.as_u64()?).then(|| read.to_string())
+            }
             Next::Link => reply.header("link").and_then(next_link),
             Next::Uri(at) => query_of(text(at)?),
         }
     }
+}
+
+/// How many items lie before the next page.
+fn read_so_far(body: &Value, items: &str, fields: &Object, field: &str) -> u64 {
+    let before = match fields.get(field) {
+        Some(Value::Number(n)) => n.as_u64().unwrap_or(0),
+        Some(Value::String(s)) => s.parse().unwrap_or(0),
+        _ => 0,
+    };
+    before + body.pointer(items).and_then(Value::as_array).map_or(0, |a| a.len() as u64)
 }
 
 fn query_of(url: &str) -> Option<String> {

@@ -107,6 +107,8 @@ fn quoted(text: &str) -> String {
 pub(crate) struct Style {
     /// Bodies are forms, not JSON.
     pub(crate) form: bool,
+    /// A body of JSON says its charset, though there is only one.
+    pub(crate) charset: bool,
     /// `a[b]=1` and `a[0]=1`; without it lists repeat the name and objects are JSON.
     pub(crate) brackets: bool,
 }
@@ -115,16 +117,24 @@ impl Style {
     /// Bodies of JSON; lists repeat the name in queries.
     pub(crate) const JSON: Style = Style {
         form: false,
+        charset: true,
         brackets: false,
+    };
+    /// Bodies of JSON of which only the type is said.
+    pub(crate) const PLAIN: Style = Style {
+        charset: false,
+        ..Style::JSON
     };
     /// Bodies are forms; lists repeat the name.
     pub(crate) const FORM: Style = Style {
         form: true,
+        charset: false,
         brackets: false,
     };
     /// Bodies are forms with brackets.
     pub(crate) const BRACKETS: Style = Style {
         form: true,
+        charset: false,
         brackets: true,
     };
 
@@ -136,7 +146,11 @@ impl Style {
     /// Makes the fields the body.
     pub(crate) fn body(self, ask: &mut Ask, fields: Object) -> Result<()> {
         if !self.form {
-            return ask.json(&Value::Object(fields));
+            ask.json(&Value::Object(fields))?;
+            if let Some((_, kind)) = ask.headers.last_mut().filter(|_| !self.charset) {
+                "application/json".clone_into(kind);
+            }
+            return Ok(());
         }
         let mut pairs = Vec::new();
         fields.iter().for_each(|(name, value)| self.flatten(name, value, &mut pairs));

@@ -15,7 +15,7 @@ use super::call::Call;
 use super::fault::fault;
 use super::request::{Ask, query_string};
 use super::{Api, Object, Vendor};
-use crate::kit::{base_url, known_settings, text};
+use crate::kit::{base_url, known_settings, setting_error, text};
 
 /// One call.
 pub(crate) struct Session<'a> {
@@ -103,6 +103,12 @@ impl<'a> Session<'a> {
         self.call.ask(self, fields)
     }
 
+    /// Whether an address lies where the connection says the vendor is.
+    pub(crate) fn at_home(&self, url: &Url) -> Result<bool> {
+        let home = base_url(self.connection, "base_url")?;
+        Ok(home.is_some_and(|home| home.origin() == url.origin()))
+    }
+
     /// What is left of the attempt's time.
     fn left(&self) -> Millis {
         self.cx.timeout - Millis::from(self.started.elapsed())
@@ -112,10 +118,14 @@ impl<'a> Session<'a> {
     fn base(&self, ask: &Ask) -> Result<(Url, Reach)> {
         let (setting, usual) = ask.host.unwrap_or(("base_url", self.vendor().base));
         let usual = ask.base.as_deref().unwrap_or(usual);
-        if let Some(url) = base_url(self.connection, setting)? {
-            return Ok((url, Reach::Any));
+        // Where a stand-in or a proxy is named, nothing goes past it.
+        for setting in [setting, "base_url"] {
+            if let Some(url) = base_url(self.connection, setting)? {
+                return Ok((url, Reach::Any));
+            }
         }
-        let url = Url::parse(usual).map_err(|e| Error::internal(format!("{usual}: {e}")))?;
+        let usual = host(usual, self.connection)?;
+        let url = Url::parse(&usual).map_err(|e| Error::internal(format!("{usual}: {e}")))?;
         Ok((url, Reach::Public))
     }
 
@@ -132,8 +142,10 @@ impl<'a> Session<'a> {
             };
             self.auth
                 .put(self.connection, token.as_deref(), &base, &mut path, &mut headers)?;
-            if !ask.query.is_empty() {
-                path = format!("{path}?{}", query_string(&ask.query));
+            let mut query = ask.query.clone();
+            query.extend(self.auth.query(self.connection)?);
+            if !query.is_empty() {
+                path = format!("{path}?{}", query_string(&query));
             }
             if let Auth::Sign(_, sign) = self.auth {
                 sign(self, &ask, &path, &mut headers)?;
@@ -224,6 +236,39 @@ impl<'a> Session<'a> {
     pub(crate) fn patience(&self) -> Millis {
         self.left()
     }
+}
+
+/// The usual address, with settings in it: `{@name}`, or `{@name=usual}`. Of several, separated by a space, the first
+/// whose settings are given.
+pub(crate) fn host(usual: &str, connection: &Connection) -> Result<String> {
+    let mut missing = "";
+    'each: for template in usual.split(' ') {
+        let mut out = String::new();
+        let mut rest = template;
+        while let Some((before, behind)) = rest.split_once("{@") {
+            let (name, after) = behind.split_once('}').unwrap_or((behind, ""));
+            let (name, default) = name.split_once('=').map_or((name, None), |(n, d)| (n, Some(d)));
+            let Some(value) = text(connection, name)?.or(default) else {
+                missing = name;
+                continue 'each;
+            };
+            // It becomes a part of a host's name or of its path, and never more than that.
+            if !value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b)) || value.starts_with('.') {
+                return Err(setting_error(
+                    connection,
+                    name,
+                    "letters, digits, dots, hyphens and underscores only",
+                ));
+            }
+            out.push_str(before);
+            out.push_str(value);
+            rest = after;
+        }
+        return Ok(out + rest);
+    }
+    let message = format!("the connection `{}` does not say where the account is", connection.name());
+    let e = Error::new(ErrorKind::Config, "connection.incomplete", message).at(missing.to_owned());
+    Err(e.hint(format!("give it the setting `{missing}`")))
 }
 
 fn oauth_can_renew(auth: &Auth, connection: &Connection) -> bool {

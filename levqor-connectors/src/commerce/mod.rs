@@ -1,5 +1,7 @@
 //! Money and shops.
 
+mod hubspot;
+mod shopify;
 mod stripe;
 
 use std::sync::Arc;
@@ -8,5 +10,9 @@ use levqor_core::connector::Connector;
 
 /// The connectors of this family.
 pub(crate) fn all() -> Vec<Arc<dyn Connector>> {
-    vec![Arc::new(stripe::connector())]
+    vec![
+        Arc::new(hubspot::connector()),
+        Arc::new(shopify::connector()),
+        Arc::new(stripe::connector()),
+    ]
 }

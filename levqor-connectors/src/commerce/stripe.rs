@@ -4,6 +4,7 @@
 
 use levqor_core::types::Millis;
 
+use crate::api::hook::{Hooks, Scheme, Told, at, heard, seconds};
 use crate::api::{Api, Auth, Class, Faults, Next, Object, Pages, Style, Vendor, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -472,4 +473,44 @@ pub(crate) fn connector() -> Api {
                 .keyed(),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// Something that happened at Stripe.
+    Happened {
+        /// The event's id.
+        id: String,
+        /// What happened: `invoice.paid`.
+        #[serde(rename = "type")]
+        kind: String,
+        /// When, in seconds since 1970.
+        created: i64,
+        /// `object`, and `previous_attributes`.
+        data: Object,
+        /// In live mode.
+        livemode: Option<bool>,
+        /// The connected account that it happened in.
+        account: Option<String>,
+        /// The version that `data` is written in.
+        api_version: Option<String>,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = ("webhook_secret", "what Stripe signs events with: the endpoint's `whsec_…`");
+    let event = heard::<Happened>(
+        "event",
+        "Something happened",
+        "Stripe tells of a payment, an invoice, a dispute.",
+        |_, body| {
+            vec![Told {
+                id: at(body, "/id"),
+                kind: at(body, "/type"),
+                at: seconds(body, "/created"),
+                data: body.clone(),
+            }]
+        },
+    );
+    Hooks::new(secret, Scheme::Pairs("stripe-signature"), vec![event])
 }

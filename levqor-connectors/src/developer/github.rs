@@ -2,9 +2,12 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde_json::json;
+
 use levqor_core::types::Millis;
 
 use crate::api::content::{TextOrNumber, take_bytes};
+use crate::api::hook::{Hash, Hooks, Part, Scheme, Text, Told, at, heard};
 use crate::api::{Api, Auth, Class, Done, Faults, Next, Object, Pages, Vendor, Wait, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -322,4 +325,59 @@ pub(crate) fn connector() -> Api {
                 .scopes(&["repo"]),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// Something that happened at GitHub.
+    Happened {
+        /// What: `issues`, `push`, `pull_request`, ...
+        event: String,
+        /// What of it: `opened`, `closed`, ...
+        action: Option<String>,
+        /// Where.
+        repository: Option<Object>,
+        /// Who.
+        sender: Option<Object>,
+        /// All that GitHub sent.
+        payload: Object,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = ("webhook_secret", "what GitHub signs events with: the webhook's secret");
+    let event = heard::<Happened>(
+        "event",
+        "Something happened",
+        "GitHub tells of a push, an issue, a release.",
+        |hook, body| {
+            let name = hook.header("x-github-event").unwrap_or_default();
+            if name == "ping" {
+                return vec![];
+            }
+            let action = at(body, "/action");
+            vec![Told {
+                id: hook.header("x-github-delivery").unwrap_or_default().to_owned(),
+                kind: if action.is_empty() {
+                    name.to_owned()
+                } else {
+                    format!("{name}.{action}")
+                },
+                at: None,
+                data: json!({
+                    "event": name, "action": body.get("action"), "repository": body.get("repository"),
+                    "sender": body.get("sender"), "payload": body,
+                }),
+            }]
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha256,
+        text: Text::Hex,
+        header: "x-hub-signature-256",
+        prefix: "sha256=",
+        signed: &[Part::Body],
+        time: None,
+    };
+    Hooks::new(secret, scheme, vec![event])
 }

@@ -4,10 +4,12 @@
 
 use levqor_core::connector::AuthKind;
 use levqor_core::error::Result;
+use levqor_core::types::Millis;
 use serde_json::{Value, json};
 use url::Url;
 
 use crate::api::content::hex_id;
+use crate::api::hook::{Hash, Hooks, Part, Scheme, Text, Told, at, heard};
 use crate::api::{Api, Ask, Auth, Faults, Next, Object, Pages, Session, Vendor, Wait, call, input, output};
 use crate::kit::{setting_error, text};
 
@@ -226,6 +228,58 @@ pub(crate) fn connector() -> Api {
                 .scopes(&["org:read"]),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// Something that happened at Sentry.
+    Happened {
+        /// `issue`, `event_alert`, `metric_alert`, `error`, `comment`, `installation`.
+        resource: String,
+        /// What happened to it: `created`, `resolved`, `triggered`, ...
+        action: String,
+        /// Who.
+        actor: Option<Object>,
+        /// What it happened to.
+        data: Object,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = (
+        "webhook_secret",
+        "what Sentry signs events with: the integration's client secret",
+    );
+    let event = heard::<Happened>(
+        "event",
+        "Something happened",
+        "Sentry tells of an issue, an error, an alert.",
+        |hook, body| {
+            let resource = hook.header("sentry-hook-resource").unwrap_or_default();
+            let mut data = body.clone();
+            if let Some(data) = data.as_object_mut() {
+                data.insert("resource".into(), resource.into());
+            }
+            vec![Told {
+                id: hook.header("request-id").unwrap_or_default().to_owned(),
+                kind: format!("{resource}.{}", at(body, "/action")),
+                at: hook
+                    .header("sentry-hook-timestamp")
+                    .and_then(|t| t.parse().ok())
+                    .map(Millis::secs),
+                data,
+            }]
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha256,
+        text: Text::Hex,
+        header: "sentry-hook-signature",
+        prefix: "",
+        signed: &[Part::Body],
+        time: None,
+    };
+    Hooks::new(secret, scheme, vec![event])
 }
 
 /// What a DSN says: `https://KEY@HOST/PATH/PROJECT`.

@@ -73,6 +73,7 @@ impl Email {
                     ),
                 ]),
                 budgets: vec![],
+                triggers: vec![],
                 actions: vec![send],
             },
         }

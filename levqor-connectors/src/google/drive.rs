@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::{FAULTS, grant};
 use crate::api::content::{shown_bytes, take_bytes, take_text};
+use crate::api::hook::{Poll, newer, poll, since};
 use crate::api::{Api, Ask, Auth, Next, Object, Pages, Part, Session, Vendor, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -220,6 +221,39 @@ pub(crate) fn connector() -> Api {
             .scopes(SCOPE),
         ],
     )
+    .polls(polls())
+}
+
+input! {
+    WatchFiles {
+        /// Only in this folder; everywhere if not given.
+        folder: Option<String>,
+    }
+}
+
+fn polls() -> Vec<Poll> {
+    vec![poll::<WatchFiles, File>(
+        "changed_files",
+        "A file changed",
+        "Files that were made or changed.",
+        "list_files",
+        |input, cursor| {
+            let mut q = "trashed = false".to_owned();
+            if let Some(folder) = input.get("folder").and_then(Value::as_str) {
+                let folder = folder.replace('\\', "\\\\").replace('\'', "\\'");
+                q.push_str(&format!(" and '{folder}' in parents"));
+            }
+            if let Some(at) = since(cursor) {
+                q.push_str(&format!(" and modifiedTime >= '{at}'"));
+            }
+            let known = since(cursor).is_some();
+            json!({
+                "q": q, "orderBy": if known { "modifiedTime" } else { "modifiedTime desc" }, "pageSize": 100,
+                "max_pages": if known { 10 } else { 1 },
+            })
+        },
+        |cursor, output| newer(cursor, output, "/files", "/id", "/modifiedTime"),
+    )]
 }
 
 /// Asks for these fields, and lets shared drives count.

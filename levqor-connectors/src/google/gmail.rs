@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{FAULTS, grant};
 use crate::api::content::take_text;
+use crate::api::hook::{Poll, Told, asked, at, cursor_ids, poll};
 use crate::api::{Api, Auth, Next, Object, Pages, Session, Vendor, call, input, output};
 use crate::email::compose::{self, compose};
 use crate::kit::read;
@@ -206,6 +207,57 @@ pub(crate) fn connector() -> Api {
             .scopes(&["https://www.googleapis.com/auth/gmail.readonly"]),
         ],
     )
+    .polls(polls())
+}
+
+input! {
+    WatchMails {
+        /// Only mails that this search finds: `from:jane@example.com is:unread`.
+        q: Option<String>,
+        /// Only mails with all of these labels.
+        #[serde(rename = "labelIds")]
+        label_ids: Option<Vec<String>>,
+    }
+}
+
+output! {
+    /// A mail that came; `get_message` reads it.
+    #[serde(rename_all = "camelCase")]
+    NewMail {
+        /// The mail's id.
+        id: String,
+        /// The thread's id.
+        thread_id: Option<String>,
+    }
+}
+
+/// So many ids are remembered.
+const REMEMBERED: usize = 500;
+
+fn polls() -> Vec<Poll> {
+    vec![poll::<WatchMails, NewMail>(
+        "new_messages",
+        "A mail came",
+        "Mails that came, or that a search finds since.",
+        "list_messages",
+        |input, _| asked(input, json!({"maxResults": 100})),
+        |cursor, output| {
+            let known = cursor_ids(cursor);
+            let all = output.pointer("/messages").and_then(Value::as_array).into_iter().flatten();
+            let fresh: Vec<&Value> = all.filter(|m| !known.contains(&at(m, "/id").as_str())).collect();
+            // The newest ones come first.
+            let mut ids: Vec<String> = fresh.iter().map(|m| at(m, "/id")).collect();
+            ids.extend(known.iter().map(ToString::to_string));
+            ids.truncate(REMEMBERED);
+            let told = fresh.iter().rev().filter(|_| cursor.is_some()).map(|m| Told {
+                id: at(m, "/id"),
+                kind: "received".into(),
+                at: None,
+                data: (*m).clone(),
+            });
+            (told.collect(), json!({"ids": ids}))
+        },
+    )]
 }
 
 /// The mail as Gmail takes it. Its Message-ID is the same in every attempt, so that a search for

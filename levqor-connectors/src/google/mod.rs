@@ -28,6 +28,7 @@ const fn grant(scopes: &'static str) -> Grant {
         token_url: "https://oauth2.googleapis.com/token",
         scopes,
         service_accounts: true,
+        client_credentials: false,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Google Sheets. <https://developers.google.com/workspace/sheets/api/reference/rest>
 
 use levqor_core::types::Millis;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{FAULTS, grant};
+use crate::api::hook::{Poll, Told, asked, poll};
 use crate::api::{Api, Auth, Object, Vendor, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -220,6 +221,56 @@ pub(crate) fn connector() -> Api {
                 .scopes(SCOPE),
         ],
     )
+    .polls(polls())
+}
+
+input! {
+    #[serde(rename_all = "camelCase")]
+    WatchRows {
+        /// The spreadsheet's id, from its address.
+        spreadsheet_id: String,
+        /// The columns that are watched, from their first row: `Sheet1!A:D`.
+        range: String,
+    }
+}
+
+output! {
+    /// A row that was added.
+    NewRow {
+        /// Its number within the range, from 1.
+        row: u64,
+        /// Its cells.
+        values: Vec<Value>,
+    }
+}
+
+fn polls() -> Vec<Poll> {
+    vec![poll::<WatchRows, NewRow>(
+        "new_rows",
+        "A row was added",
+        "Rows that were added below the others. Rows that are put in between are not seen.",
+        "get_values",
+        |input, _| asked(input, json!({"majorDimension": "ROWS"})),
+        |cursor, output| {
+            let rows: Vec<Value> = output["values"].as_array().cloned().unwrap_or_default();
+            let before = cursor.and_then(|c| c["rows"].as_u64()).unwrap_or(rows.len() as u64);
+            let next = json!({"rows": rows.len()});
+            let fresh = rows.into_iter().zip(1_u64..).filter(|(_, n)| *n > before);
+            let told = fresh.map(|(values, n)| Told {
+                // A row that is deleted and written anew is another one.
+                id: format!("{n}-{}", &sum(&values)[..16]),
+                kind: "added".into(),
+                at: None,
+                data: json!({"row": n, "values": values}),
+            });
+            (told.collect(), next)
+        },
+    )]
+}
+
+fn sum(values: &Value) -> String {
+    let print = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, values.to_string().as_bytes());
+    crate::api::content::hex(print.as_ref())
 }
 
 /// Google wants to be told how texts are read; as they are, unless somebody says otherwise.

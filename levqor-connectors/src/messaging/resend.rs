@@ -4,6 +4,7 @@ use levqor_core::types::Millis;
 use serde_json::Value;
 
 use crate::api::content::OneOrMany;
+use crate::api::hook::{Hooks, Scheme, Told, at, heard};
 use crate::api::{Api, Auth, Class, Faults, Next, Object, Pages, Vendor, Wait, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -220,4 +221,36 @@ pub(crate) fn connector() -> Api {
             .delete("contacts/{id}"),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// Something that happened to a mail.
+    Happened {
+        /// What: `email.delivered`, `email.bounced`, ...
+        #[serde(rename = "type")]
+        kind: String,
+        /// When.
+        created_at: Option<String>,
+        /// `email_id`, `to`, `subject`, ...
+        data: Object,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = ("webhook_secret", "what Resend signs events with: the webhook's `whsec_…`");
+    let event = heard::<Happened>(
+        "event",
+        "Something happened",
+        "Resend tells what became of a mail.",
+        |hook, body| {
+            vec![Told {
+                id: hook.header("svix-id").unwrap_or_default().to_owned(),
+                kind: at(body, "/type"),
+                at: None,
+                data: body.clone(),
+            }]
+        },
+    );
+    Hooks::new(secret, Scheme::Standard("svix"), vec![event])
 }

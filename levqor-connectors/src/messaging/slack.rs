@@ -7,17 +7,14 @@ use levqor_core::types::Millis;
 use serde_json::{Value, json};
 
 use crate::api::content::{take_bytes, take_text};
+use crate::api::hook::{Hash, Hooks, Part, Place, Scheme, Text, Time, Told, at, heard, plain, seconds};
 use crate::api::oauth::Grant;
 use crate::api::{Api, Ask, Auth, Class, Faults, Next, Object, Pages, Session, Vendor, call, input, output};
 
 static VENDOR: Vendor = Vendor {
     docs: "https://docs.slack.dev/reference/methods",
     base: "https://slack.com/api",
-    auth: &[Auth::Renewed(&Grant {
-        token_url: "https://slack.com/api/oauth.v2.access",
-        scopes: "",
-        service_accounts: false,
-    })],
+    auth: &[Auth::Renewed(&Grant::code("https://slack.com/api/oauth.v2.access"))],
     budgets: &[(100, Millis::mins(1))],
     key_header: "",
     faults: Faults {
@@ -320,7 +317,62 @@ pub(crate) fn connector() -> Api {
             .scopes(&["files:write"]),
         ],
     )
+    .hears(hooks())
 }
+
+output! {
+    /// Something that happened in a workspace.
+    Happened {
+        /// The event's id.
+        event_id: String,
+        /// When, in seconds since 1970.
+        event_time: Option<i64>,
+        /// The workspace.
+        team_id: Option<String>,
+        /// The app.
+        api_app_id: Option<String>,
+        /// What happened: `type`, `user`, `channel`, `text`, `ts`, ...
+        event: Object,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = ("signing_secret", "what Slack signs events with: the app's signing secret");
+    let event = heard::<Happened>(
+        "event",
+        "Something happened",
+        "Slack tells of a message, a mention, a reaction.",
+        |_, body| {
+            if body["type"] != "event_callback" {
+                return vec![];
+            }
+            vec![Told {
+                id: at(body, "/event_id"),
+                kind: at(body, "/event/type"),
+                at: seconds(body, "/event_time"),
+                data: body.clone(),
+            }]
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha256,
+        text: Text::Hex,
+        header: "x-slack-signature",
+        prefix: "v0=",
+        signed: &[Part::Plain("v0:"), Part::Header(TIME), Part::Plain(":"), Part::Body],
+        time: Some(Time {
+            place: Place::Header(TIME),
+            millis: false,
+            tolerance: Millis::mins(5),
+        }),
+    };
+    Hooks {
+        greet: |_, body| (body["type"] == "url_verification").then(|| plain(at(body, "/challenge"))),
+        ..Hooks::new(secret, scheme, vec![event])
+    }
+}
+
+const TIME: &str = "x-slack-request-timestamp";
 
 /// Asks for a place, puts the bytes there, and shares what lies there. Only the last step can be seen.
 async fn upload(session: &Session<'_>, mut fields: Object) -> Result<Value> {

@@ -4,6 +4,7 @@ use levqor_core::error::Result;
 use levqor_core::types::Millis;
 
 use crate::api::content::{TextOrNumber, take_bytes, take_text};
+use crate::api::hook::{Hooks, Scheme, Told, at, heard, seconds};
 use crate::api::{Api, Ask, Auth, Class, Faults, Object, Part, Vendor, Wait, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -225,6 +226,60 @@ pub(crate) fn connector() -> Api {
             .natural(),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// An update: one of these besides its number.
+    Update {
+        /// Its number.
+        update_id: i64,
+        /// A message to the bot.
+        message: Option<Object>,
+        /// A message that was changed.
+        edited_message: Option<Object>,
+        /// A post in a channel.
+        channel_post: Option<Object>,
+        /// A post that was changed.
+        edited_channel_post: Option<Object>,
+        /// A button that was tapped.
+        callback_query: Option<Object>,
+        /// Words behind the bot's name, typed anywhere.
+        inline_query: Option<Object>,
+        /// The bot was let in, blocked, thrown out.
+        my_chat_member: Option<Object>,
+        /// Somebody came or went.
+        chat_member: Option<Object>,
+        /// Somebody wants to come in.
+        chat_join_request: Option<Object>,
+        /// A payment that can be confirmed.
+        pre_checkout_query: Option<Object>,
+        /// Somebody answered a poll.
+        poll_answer: Option<Object>,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = (
+        "webhook_secret",
+        "what Telegram shows with every update: the `secret_token` of `set_webhook`",
+    );
+    let update = heard::<Update>(
+        "update",
+        "Somebody wrote",
+        "Telegram tells of a message, a tap, a change.",
+        |_, body| {
+            let kinds = body.as_object().into_iter().flatten();
+            let kind = kinds.map(|(name, _)| name).find(|name| *name != "update_id");
+            vec![Told {
+                id: at(body, "/update_id"),
+                kind: kind.cloned().unwrap_or_default(),
+                at: seconds(body, "/message/date"),
+                data: body.clone(),
+            }]
+        },
+    );
+    Hooks::new(secret, Scheme::Shown("x-telegram-bot-api-secret-token"), vec![update])
 }
 
 /// A file that Telegram does not have yet goes as a part of a form.

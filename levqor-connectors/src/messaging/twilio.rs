@@ -1,5 +1,9 @@
 //! Twilio: messages, calls, verification, lookup. <https://www.twilio.com/docs/api>
 
+use levqor_core::connector::Hook;
+use serde_json::Value;
+
+use crate::api::hook::{Hooks, Scheme, Told, at, heard};
 use crate::api::{Api, Auth, Class, Faults, Next, Object, Pages, Style, Vendor, call, input, output};
 
 const ACCOUNT: (&str, &str) = ("account_sid", "the account's id, `AC…`");
@@ -265,4 +269,62 @@ pub(crate) fn connector() -> Api {
             .host(LOOKUPS.0, LOOKUPS.1),
         ],
     )
+    .hears(hooks())
+}
+
+output! {
+    /// A message that came, or how it stands with one that was sent.
+    #[serde(rename_all = "PascalCase")]
+    MessageTold {
+        /// The message's id.
+        message_sid: String,
+        /// How it stands: `received`, `sent`, `delivered`, `undelivered`, `failed`, ...
+        message_status: Option<String>,
+        /// Who wrote it.
+        from: Option<String>,
+        /// To whom.
+        to: Option<String>,
+        /// Its text.
+        body: Option<String>,
+        /// How many files it has.
+        num_media: Option<String>,
+        /// Where the first of them lies.
+        media_url0: Option<String>,
+        /// Why it failed.
+        error_code: Option<String>,
+        /// The account.
+        account_sid: Option<String>,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = ("auth_token", "the account's auth token; Twilio signs what it sends with it");
+    let message = heard::<MessageTold>(
+        "message",
+        "A message",
+        "Twilio tells of a message that came, or of one that was delivered.",
+        message,
+    );
+    Hooks {
+        form: true,
+        ..Hooks::new(secret, Scheme::Twilio, vec![message])
+    }
+}
+
+/// Twilio has two names for how a message stands.
+fn message(_: &Hook<'_>, body: &Value) -> Vec<Told> {
+    let status = body
+        .get("MessageStatus")
+        .or_else(|| body.get("SmsStatus"))
+        .cloned()
+        .unwrap_or_default();
+    let kind = status.as_str().unwrap_or_default().to_owned();
+    let mut data = body.clone();
+    data["MessageStatus"] = status;
+    vec![Told {
+        id: format!("{}-{kind}", at(body, "/MessageSid")),
+        kind,
+        at: None,
+        data,
+    }]
 }

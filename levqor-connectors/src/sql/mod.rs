@@ -1,11 +1,12 @@
 //! SQL against Postgres: statements with parameters, rows as JSON.
 //!
-//! `query` runs in a transaction that the server lets only read; `execute` is committed as a whole. A statement is
+//! Exact numbers (`NUMERIC`) go in and out as texts: `"12.3400"`. `query` runs in a transaction that the server lets only read; `execute` is committed as a whole. A statement is
 //! prepared by itself first, so one that is several, or that closes a bracket of ours, is refused by the server.
 
 mod param;
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,8 +17,11 @@ use levqor_core::types::Millis;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{Arguments as _, AssertSqlSafe, ConnectOptions as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _};
+use sqlx::postgres::{PgArguments, PgColumn, PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{
+    Arguments as _, AssertSqlSafe, Column as _, ConnectOptions as _, Executor as _, Row as _, SqlSafeStr as _, Statement as _,
+    TypeInfo as _,
+};
 
 use crate::kit::{known_settings, read, schema, setting_error, shown, text};
 
@@ -57,7 +61,7 @@ struct Execute {
 #[derive(Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Found {
-    /// The rows, as objects by column.
+    /// The rows, as objects by column. Exact numbers (`NUMERIC`) are texts with all their digits.
     rows: Vec<Value>,
     /// There are more.
     truncated: bool,
@@ -69,7 +73,7 @@ struct Found {
 struct Executed {
     /// How many rows were changed, or given back.
     rows_affected: u64,
-    /// What `RETURNING` gives back.
+    /// What `RETURNING` gives back. Exact numbers (`NUMERIC`) are texts with all their digits.
     rows: Vec<Value>,
 }
 
@@ -126,6 +130,7 @@ impl Sql {
                     description: "the database, `postgres://USER:PASSWORD@HOST:5432/NAME`".into(),
                 }],
                 budgets: vec![],
+                triggers: vec![],
                 actions: vec![query, execute],
             },
             pools: Mutex::default(),
@@ -236,7 +241,8 @@ impl Work<'_> {
         let arguments = self.arguments(&prepared)?;
         let done = if gives_rows {
             let limit = self.most.map_or(String::new(), |n| format!(" LIMIT {}", n + 1));
-            let whole = format!("WITH levqor_rows AS (\n{sql}\n) SELECT to_jsonb(levqor_rows)::text FROM levqor_rows{limit}");
+            let row = row_of(prepared.columns())?;
+            let whole = format!("WITH levqor_rows AS (\n{sql}\n) SELECT ({row})::text FROM levqor_rows{limit}");
             let found = sqlx::query_with(AssertSqlSafe(whole), arguments)
                 .persistent(false)
                 .fetch_all(&mut *tx)
@@ -287,6 +293,33 @@ impl Work<'_> {
         }
         Ok(arguments)
     }
+}
+
+/// A row as JSON, by its columns.
+///
+/// Exact numbers (`NUMERIC`, and lists of them) are texts, with all their digits: a number of JSON is read as a float
+/// by nearly everybody. Whole numbers and floats are numbers; what stands inside `JSON` columns stays as it is.
+fn row_of(columns: &[PgColumn]) -> Result<String> {
+    let mut names = std::collections::HashSet::new();
+    if let Some(twice) = columns.iter().find(|c| !names.insert(c.name())) {
+        let message = format!("two columns are called `{}`", shown(twice.name(), 60));
+        let e = Error::invalid("sql.column_twice", message).at("/sql");
+        return Err(e.hint("give each a name of its own with AS"));
+    }
+    let mut row = "to_jsonb(levqor_rows)".to_owned();
+    for column in columns {
+        let text = match column.type_info().name() {
+            "NUMERIC" => "text",
+            "NUMERIC[]" => "text[]",
+            _ => continue,
+        };
+        let name = column.name();
+        let (key, place) = (name.replace('\'', "''"), name.replace('"', "\"\""));
+        // A backslash means itself, whatever the server is set to.
+        let key = key.replace('\\', "\\\\");
+        let _ = write!(row, " || jsonb_build_object(E'{key}', levqor_rows.\"{place}\"::{text})");
+    }
+    Ok(row)
 }
 
 /// The error of the server, by the class of its SQLSTATE. Never its detail, which shows values.

@@ -141,6 +141,7 @@ impl Files {
                     description: "the folder; nothing outside of it can be reached".into(),
                 }],
                 budgets: vec![],
+                triggers: vec![],
                 actions: calls.into_iter().map(|c| c.action).collect(),
             },
         }

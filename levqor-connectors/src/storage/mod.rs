@@ -1,5 +1,6 @@
 //! Where bytes lie.
 
+mod dropbox;
 mod files;
 mod s3;
 mod sigv4;
@@ -11,5 +12,9 @@ use levqor_core::connector::Connector;
 
 /// The connectors of this family.
 pub(crate) fn all() -> Vec<Arc<dyn Connector>> {
-    vec![Arc::new(files::Files::new()), Arc::new(s3::connector())]
+    vec![
+        Arc::new(dropbox::connector()),
+        Arc::new(files::Files::new()),
+        Arc::new(s3::connector()),
+    ]
 }

@@ -1,7 +1,10 @@
 //! Notion: pages, blocks, data sources. <https://developers.notion.com/reference>
 
+use serde_json::json;
+
 use levqor_core::types::Millis;
 
+use crate::api::hook::{Hash, Hooks, Part, Poll, Scheme, Text, Told, asked, at, heard, newer, poll, since};
 use crate::api::{Api, Auth, Class, Faults, Next, Object, Pages, Vendor, call, input, output};
 
 static VENDOR: Vendor = Vendor {
@@ -195,4 +198,101 @@ pub(crate) fn connector() -> Api {
                 .pages(LIST),
         ],
     )
+    .hears(hooks())
+    .polls(polls())
+}
+
+output! {
+    /// Something that happened in a workspace.
+    Happened {
+        /// The event's id.
+        id: String,
+        /// What: `page.created`, `comment.created`, ...
+        #[serde(rename = "type")]
+        kind: String,
+        /// When.
+        timestamp: Option<String>,
+        /// `id` and `type` of what it happened to.
+        entity: Option<Object>,
+        /// Who.
+        authors: Option<Vec<Object>>,
+        /// What of it.
+        data: Option<Object>,
+    }
+
+    /// A page that was made or changed.
+    ChangedPage {
+        /// The page's id.
+        id: String,
+        /// When it was changed.
+        last_edited_time: String,
+        /// When it was made.
+        created_time: Option<String>,
+        /// Where people see it.
+        url: Option<String>,
+        /// Its properties by name.
+        properties: Option<Object>,
+    }
+}
+
+input! {
+    WatchPages {
+        /// The data source's id.
+        data_source_id: String,
+    }
+}
+
+fn hooks() -> Hooks {
+    let secret = (
+        "verification_token",
+        "what Notion signs events with: the subscription's verification token",
+    );
+    let event = heard::<Happened>(
+        "event",
+        "Something happened",
+        "Notion tells of a page, a data source, a comment.",
+        |_, body| {
+            // The token itself comes first, before anything is signed, and is no event.
+            if body.get("verification_token").is_some() {
+                return vec![];
+            }
+            vec![Told {
+                id: at(body, "/id"),
+                kind: at(body, "/type"),
+                at: None,
+                data: body.clone(),
+            }]
+        },
+    );
+    let scheme = Scheme::Hmac {
+        hash: Hash::Sha256,
+        text: Text::Hex,
+        header: "x-notion-signature",
+        prefix: "sha256=",
+        signed: &[Part::Body],
+        time: None,
+    };
+    Hooks::new(secret, scheme, vec![event])
+}
+
+fn polls() -> Vec<Poll> {
+    vec![poll::<WatchPages, ChangedPage>(
+        "changed_pages",
+        "A page changed",
+        "Pages of a data source that were made or changed.",
+        "query_data_source",
+        |input, cursor| {
+            let filter =
+                since(cursor).map(|at| json!({"timestamp": "last_edited_time", "last_edited_time": {"on_or_after": at}}));
+            let direction = if filter.is_some() { "ascending" } else { "descending" };
+            asked(
+                input,
+                json!({
+                    "filter": filter, "sorts": [{"timestamp": "last_edited_time", "direction": direction}],
+                    "page_size": 100, "max_pages": if direction == "ascending" { 10 } else { 1 },
+                }),
+            )
+        },
+        |cursor, output| newer(cursor, output, "/results", "/id", "/last_edited_time"),
+    )]
 }

@@ -8,25 +8,33 @@ use url::Url;
 pub struct Connection {
     name: String,
     values: Value,
+    connector: Option<String>,
 }
 
 /// Settings whose texts are no secrets. Whatever is not listed is treated as one, so that a setting that
 /// nobody thought of is hidden rather than shown.
-const PLAIN: [&str; 16] = [
+const PLAIN: [&str; 23] = [
     "auth",
     "base_url",
     "bucket",
+    "business_account_id",
+    "cloud_id",
+    "dc",
     "from",
     "header",
     "hello",
     "host",
     "idempotency_header",
     "organization",
+    "phone_number_id",
     "port",
     "prefix",
     "region",
     "root",
     "scopes",
+    "shop",
+    "site",
+    "tenant",
     "tls",
     "token_url",
 ];
@@ -40,7 +48,20 @@ impl Connection {
         Connection {
             name: name.into(),
             values,
+            connector: None,
         }
+    }
+
+    /// The same for one connector only: no other may be called with it.
+    #[must_use]
+    pub fn of(mut self, connector: impl Into<String>) -> Self {
+        self.connector = Some(connector.into());
+        self
+    }
+
+    /// The connector that it is for, if it is for one only.
+    pub fn connector(&self) -> Option<&str> {
+        self.connector.as_deref()
     }
 
     /// The name that pipelines use.

@@ -1,6 +1,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Trigger;
 use crate::types::Millis;
 
 /// What a connector is and what it can do, as data: it feeds validation, the command line, the docs,
@@ -24,6 +25,9 @@ pub struct Manifest {
     pub budgets: Vec<Budget>,
     /// The actions.
     pub actions: Vec<Action>,
+    /// What it can tell of.
+    #[serde(default)]
+    pub triggers: Vec<Trigger>,
 }
 
 impl Manifest {

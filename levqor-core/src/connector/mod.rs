@@ -8,10 +8,12 @@ mod connection;
 mod manifest;
 mod registry;
 mod suggest;
+mod trigger;
 
 pub use connection::Connection;
 pub use manifest::{Action, AuthKind, Budget, Idempotency, Manifest, Setting, SideEffect};
 pub use registry::Registry;
+pub use trigger::{Hook, Polled, Received, Trigger, TriggerEvent, TriggerKind, Triggers};
 
 use std::fmt;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use crate::error::Result;
 use crate::jobs::retry::RetryPolicy;
 use crate::transport::Transport;
 use crate::types::{JobId, Millis, Tenant, random_bytes};
+use crate::vault::Vault;
 
 /// Something that a pipeline's step, the command line or a planner's tool can call.
 #[async_trait]
@@ -50,6 +53,11 @@ pub trait Connector: Send + Sync + 'static {
     /// Which of several other sides this call goes to, where that depends on the input: the host of a URL.
     /// What is down is counted apart for each of them.
     fn destination(&self, _cx: &Cx, _action: &str, _input: &Value) -> Option<String> {
+        None
+    }
+
+    /// What it can be told of, if the manifest has triggers.
+    fn triggers(&self) -> Option<&dyn Triggers> {
         None
     }
 }
@@ -94,6 +102,8 @@ pub struct Cx {
     pub timeout: Millis,
     /// Credentials and settings by the name that the step gave; `None` if it gave none.
     pub connection: Option<Arc<Connection>>,
+    /// Where tokens are kept for all processes; `None` where there is no key to seal them with.
+    pub vault: Option<Arc<Vault>>,
     /// The network.
     pub transport: Arc<dyn Transport>,
     /// The time.
@@ -114,6 +124,7 @@ impl Cx {
             max_sleep: Millis::mins(1),
             timeout: Millis::secs(30),
             connection: None,
+            vault: None,
             transport,
             clock,
         }

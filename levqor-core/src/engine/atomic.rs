@@ -47,6 +47,8 @@ pub struct Atomic {
     payload: Vec<Value>,
     ops: Vec<Op>,
     ids: Vec<Option<(JobId, Option<HoldId>)>>,
+    /// The holds that it makes.
+    holds: Vec<HoldId>,
 }
 
 /// The place of an operation in a commit, by which its answer is found.
@@ -72,6 +74,7 @@ impl Atomic {
             payload: Vec::new(),
             ops: Vec::new(),
             ids: Vec::new(),
+            holds: Vec::new(),
         })
     }
 
@@ -107,6 +110,7 @@ impl Atomic {
             LedgerOp::Hold { hold, .. } => hold.clone(),
             _ => HoldId::new(self.now),
         };
+        self.holds.push(id.clone());
         (self.ledger(op), id)
     }
 
@@ -172,7 +176,10 @@ impl Atomic {
     fn into_batch(self) -> Result<Batch> {
         let key = match self.key {
             Some(key) => Some(key),
-            None => key(self.idempotency.as_deref(), &json!(["atomic", self.payload]))?,
+            None => key(
+                self.idempotency.as_deref(),
+                &json!(["atomic", nameless(self.payload, &self.holds)]),
+            )?,
         };
         Ok(self.ops.into_iter().fold(self.engine.batch().keyed(key), Batch::op))
     }
@@ -243,4 +250,20 @@ impl Committed {
             hold: job.hold.clone(),
         })
     }
+}
+
+/// What is asked for, with the places of its new holds instead of their ids, which are others every time.
+fn nameless(payload: Vec<Value>, holds: &[HoldId]) -> Value {
+    fn walk(value: Value, holds: &[HoldId]) -> Value {
+        match value {
+            Value::String(text) => match holds.iter().position(|id| id.as_str() == text) {
+                Some(n) => json!({"hold": n}),
+                None => Value::String(text),
+            },
+            Value::Array(items) => items.into_iter().map(|item| walk(item, holds)).collect(),
+            Value::Object(map) => map.into_iter().map(|(name, member)| (name, walk(member, holds))).collect(),
+            other => other,
+        }
+    }
+    walk(Value::Array(payload), holds)
 }

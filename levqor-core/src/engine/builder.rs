@@ -17,6 +17,7 @@ use crate::limits::{Policies, Quota};
 use crate::pipeline::Catalog;
 use crate::transport::{Request, Response, Transport};
 use crate::types::{Millis, Tenant};
+use crate::vault::{Sealer, Secrets, Vault};
 
 /// What may be set.
 #[derive(Clone, Debug)]
@@ -68,6 +69,8 @@ pub struct Builder {
     connections: HashMap<String, Arc<Connection>>,
     handlers: Vec<(String, HandlerOptions, Arc<dyn Handler>)>,
     webhooks: HashMap<String, Verifier>,
+    sealer: Option<Sealer>,
+    secrets: Option<Arc<dyn Secrets>>,
     tenant: Tenant,
     options: Options,
 }
@@ -83,6 +86,8 @@ impl Builder {
             connections: HashMap::new(),
             handlers: Vec::new(),
             webhooks: HashMap::new(),
+            sealer: None,
+            secrets: None,
             tenant: Tenant::default(),
             options: Options::default(),
         }
@@ -135,6 +140,20 @@ impl Builder {
     #[must_use]
     pub fn webhook(mut self, name: &str, verifier: Verifier) -> Self {
         self.webhooks.insert(name.to_owned(), verifier);
+        self
+    }
+
+    /// Seals what tenants store: connections, and tokens that were renewed, which all processes then share.
+    #[must_use]
+    pub fn sealer(mut self, sealer: Sealer) -> Self {
+        self.sealer = Some(sealer);
+        self
+    }
+
+    /// Where `{"$secret": "name"}` in stored connections is looked up.
+    #[must_use]
+    pub fn secrets(mut self, secrets: Arc<dyn Secrets>) -> Self {
+        self.secrets = Some(secrets);
         self
     }
 
@@ -202,7 +221,18 @@ impl Builder {
             handlers.add(&name, options, handler)?;
         }
         let transport = self.layers.iter().fold(self.transport, |inner, layer| layer.transport(inner));
-        let catalog = catalog.with_connections(self.connections.keys().cloned());
+        let vault = self.sealer.map(|sealer| {
+            let vault = Vault::new(backend.store.clone(), backend.claims.clone(), clock.clone(), sealer);
+            Arc::new(match self.secrets {
+                Some(secrets) => vault.with_secrets(secrets),
+                None => vault,
+            })
+        });
+        // Whoever can store connections can name more than those that are known now.
+        let catalog = match &vault {
+            Some(_) => catalog,
+            None => catalog.with_connections(self.connections.keys().cloned()),
+        };
         let inner = Inner {
             backend,
             clock,
@@ -215,6 +245,7 @@ impl Builder {
             webhooks: self.webhooks,
             keys: KeyCache::default(),
             key_uses: tokio::sync::Mutex::default(),
+            vault,
             options: self.options,
             events: broadcast::channel(1024).0,
             pipelines: Mutex::default(),

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Engine;
 use crate::connector::{Cx, Output};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::types::Millis;
 
 /// One action to be carried out at once, outside of any run.
@@ -19,6 +19,8 @@ pub struct DirectCall {
     pub connection: Option<String>,
     /// Names the call: with the same key the provider does the work once, if it takes keys. Random if not given.
     pub key: Option<String>,
+    /// Whose limits on submitting runs count; nobody's if not given.
+    pub account: Option<String>,
     /// The time-out of one attempt; that of a step if not given.
     pub timeout: Option<Millis>,
 }
@@ -31,6 +33,7 @@ impl DirectCall {
             input,
             connection: None,
             key: None,
+            account: None,
             timeout: None,
         }
     }
@@ -41,25 +44,23 @@ impl Engine {
     /// written down, so nobody takes it up again after a crash.
     ///
     /// # Errors
-    /// `connector.unknown`, `connector.unknown_action`, `connection.unknown`, and what the action says.
+    /// `connector.unknown`, `connector.unknown_action`, `connection.unknown`, what the limits of the account say, and what
+    /// the action says.
     pub async fn call(&self, call: &DirectCall) -> Result<Output> {
+        if let Some(account) = &call.account {
+            self.pipelines().limit(account).await?;
+        }
         let mut cx = Cx::direct(self.inner.transport.clone(), self.inner.clock.clone());
         cx.tenant = self.tenant.clone();
+        cx.vault = self.inner.vault.clone();
         cx.timeout = call.timeout.unwrap_or(self.inner.options.step_timeout);
         if let Some(key) = &call.key {
             let text = format!("call\n{}\n{}\n{key}", self.tenant, call.action);
             cx.idempotency_key = URL_SAFE_NO_PAD.encode(digest(&SHA256, text.as_bytes()));
         }
         if let Some(name) = &call.connection {
-            let found = self.inner.connections.get(name).cloned();
-            cx.connection = Some(found.ok_or_else(|| {
-                Error::new(
-                    ErrorKind::Config,
-                    "connection.unknown",
-                    format!("there is no connection `{name}`"),
-                )
-                .hint("give it to the engine that makes the call")
-            })?);
+            let connector = call.action.split('.').next().unwrap_or_default();
+            cx.connection = Some(self.inner.connection(&self.tenant, name, connector).await?);
         }
         self.inner.registry.call(&cx, &call.action, &call.input).await
     }

@@ -6,6 +6,7 @@
 mod atomic;
 mod builder;
 mod call;
+mod connections;
 mod credits;
 mod events;
 mod handlers;
@@ -25,6 +26,7 @@ mod worker;
 pub use atomic::{Atomic, Committed, Place};
 pub use builder::{Builder, Options};
 pub use call::DirectCall;
+pub use connections::Connections;
 pub use credits::{CaptureOptions, Credits, GrantOptions, Linked, RefundOptions, StatementLine, Totals};
 pub use events::RunEvent;
 pub use handlers::{Handler, HandlerOptions, handler};
@@ -61,6 +63,7 @@ use crate::pipeline::{Catalog, Checked};
 use crate::store::{Batch, Key};
 use crate::transport::Transport;
 use crate::types::{Millis, Tenant};
+use crate::vault::Vault;
 
 /// The engine. Cloning it shares it.
 #[derive(Clone)]
@@ -82,6 +85,7 @@ pub(crate) struct Inner {
     pub(crate) keys: KeyCache,
     /// Held by whoever writes down the last uses of keys.
     pub(crate) key_uses: tokio::sync::Mutex<()>,
+    pub(crate) vault: Option<Arc<Vault>>,
     pub(crate) options: Options,
     pub(crate) events: broadcast::Sender<RunEvent>,
     /// Pipelines that are known to be good and to be in the store, by digest.
@@ -155,6 +159,11 @@ impl Engine {
     /// Pipelines and their runs.
     pub fn pipelines(&self) -> Pipelines<'_> {
         Pipelines(self)
+    }
+
+    /// Connections that the tenant stored.
+    pub fn connections(&self) -> Connections<'_> {
+        Connections(self)
     }
 
     /// Schedules.

@@ -217,7 +217,7 @@ impl Pipelines<'_> {
         }
     }
 
-    async fn limit(&self, account: &str) -> Result<Option<Decision>> {
+    pub(super) async fn limit(&self, account: &str) -> Result<Option<Decision>> {
         let limits = &self.0.inner.options.submit_limits;
         if limits.is_empty() {
             return Ok(None);

@@ -56,7 +56,7 @@ pub(super) async fn run(engine: &Engine, job: &Job) -> Result<(Finish, Vec<Journ
         Err(e) if e.retryable() => return Err(e),
         Err(e) => return Ok((failed(job, &e, engine.now()), vec![])),
     };
-    let input = match serde_json::from_str(&job.args) {
+    let input = match serde_json::from_str(job.input()) {
         Ok(input) => input,
         Err(e) => {
             let e = Error::new(
@@ -364,16 +364,11 @@ impl Run<'_> {
         let attempts_before = before.as_ref().filter(away).map_or(0, |r| r.attempts);
         let connection = match connection {
             None => None,
-            Some(name) => Some(engine.inner.connections.get(name).cloned().ok_or_else(|| {
-                Halt::Failed(
-                    Error::new(
-                        ErrorKind::Config,
-                        "connection.unknown",
-                        format!("there is no connection `{name}`"),
-                    )
-                    .hint("give it to the engine that runs the worker"),
-                )
-            })?),
+            Some(name) => {
+                let of = connector.manifest().name.as_str();
+                let found = engine.inner.connection(&self.job.tenant, name, of).await;
+                Some(found.map_err(Halt::Failed)?)
+            }
         };
         let cx = Cx {
             tenant: self.job.tenant.clone(),
@@ -385,6 +380,7 @@ impl Run<'_> {
             max_sleep: engine.inner.options.max_sleep,
             timeout: step.timeout.map_or(engine.inner.options.step_timeout, |s| s.0),
             connection,
+            vault: engine.inner.vault.clone(),
             transport: engine.inner.transport.clone(),
             clock: engine.inner.clock.clone(),
         };

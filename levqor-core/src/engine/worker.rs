@@ -505,7 +505,7 @@ async fn perform(engine: &Engine, job: &Arc<Job>, shared: &OnceLock<Wf>) -> Resu
         .hint("run a worker that has it");
         return Ok((failed(&e, Some(engine.now() + Millis::secs(30))), vec![]));
     };
-    let input = match serde_json::from_str(&job.args) {
+    let input = match serde_json::from_str(job.input()) {
         Ok(input) => input,
         Err(e) => {
             let e = Error::new(

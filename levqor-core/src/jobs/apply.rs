@@ -221,6 +221,7 @@ pub(crate) fn fresh(new: &NewJob, tenant: &Tenant, now: Millis) -> Job {
             JobState::Ready
         },
         ord: 0,
+        late_args: None,
         priority: new.priority,
         run_at: new.run_at.max(now),
         attempt: 0,

@@ -67,7 +67,7 @@ row! {
         handler: Arc<str>, fixed;
         /// The account that pays for it.
         account: Option<Arc<str>>, fixed;
-        /// The input, JSON.
+        /// The input that it was enqueued with, JSON; see [`Job::input`].
         args: Arc<str>, fixed;
         /// What the handler needs beside the input (the digest of a pipeline).
         spec: Option<Arc<str>>, fixed;
@@ -88,6 +88,8 @@ row! {
         state: JobState;
         /// Its place among the jobs of its queue and state: see [`Job::order`].
         ord: i64;
+        /// The input that took the place of the first one, while the job waited (debouncing).
+        late_args: Option<Arc<str>>;
         /// 0 is served first, 255 last.
         priority: i64;
         /// Not before this.
@@ -147,6 +149,11 @@ impl Job {
     /// die for what a neighbour does: what crashed beside it comes back beside it.
     pub fn last_chance(&self, max_crashes: i64) -> bool {
         self.crashes > 0 && self.crashes + 1 >= max_crashes
+    }
+
+    /// The input, JSON.
+    pub fn input(&self) -> &str {
+        self.late_args.as_deref().unwrap_or(&self.args)
     }
 
     /// Where jobs are kept back of which as many run as may. (A queue's name has no space.)
@@ -239,6 +246,7 @@ pub const DDL_2: &[&str] = &[
     "ALTER TABLE levqor_job ADD COLUMN held BIGINT NOT NULL DEFAULT 0",
     "ALTER TABLE levqor_job ADD COLUMN lane TEXT NOT NULL DEFAULT ''",
     "ALTER TABLE levqor_job ADD COLUMN signal TEXT",
+    "ALTER TABLE levqor_job ADD COLUMN late_args TEXT",
     "UPDATE levqor_job SET lane = queue",
     "DROP INDEX levqor_job_live",
     "CREATE INDEX levqor_job_lane ON levqor_job (lane, state, ord, id) WHERE state IN ('scheduled', 'ready', 'leased')",

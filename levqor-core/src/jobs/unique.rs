@@ -102,7 +102,7 @@ pub(super) fn admit(rows: &mut QueueRows, tenant: &Tenant, new: &NewJob, unique:
                 Duplicate::Debounce { quiet, at_most } if job.state == JobState::Scheduled && job.started_at.is_none() => {
                     let run_at = (now + quiet).min(row.since + at_most).max(now);
                     let later = Job {
-                        args: new.args.clone(),
+                        late_args: Some(new.args.clone()),
                         run_at,
                         ..(*job).clone()
                     };

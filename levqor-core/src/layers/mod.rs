@@ -34,7 +34,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use crate::connector::{Connector, Cx, Manifest, Output};
+use crate::connector::{Connector, Cx, Manifest, Output, Triggers};
 use crate::error::Result;
 use crate::limits::Limits;
 use crate::store::Store;
@@ -137,6 +137,10 @@ impl<A: Around> Connector for Layered<A> {
 
     fn destination(&self, cx: &Cx, action: &str, input: &Value) -> Option<String> {
         self.inner.destination(cx, action, input)
+    }
+
+    fn triggers(&self) -> Option<&dyn Triggers> {
+        self.inner.triggers()
     }
 }
 

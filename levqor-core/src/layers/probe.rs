@@ -46,6 +46,7 @@ impl Probe {
                 auth: vec![],
                 settings: vec![],
                 budgets: vec![],
+                triggers: vec![],
                 actions: vec![
                     action("read", SideEffect::Read, Idempotency::Natural),
                     action("write", SideEffect::Write, Idempotency::None),

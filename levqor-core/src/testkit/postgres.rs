@@ -16,7 +16,7 @@ server=
 while read -r what; do
     if [ "$what" = start ]; then
         "$1/postgres" -D "$2/data" -p "$3" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-            -c fsync=off -c max_connections=300 -c shared_buffers=32MB >"$2/log" 2>&1 </dev/null &
+            -c max_connections=300 $4 >"$2/log" 2>&1 </dev/null &
         server=$!
     else
         kill -"$what" "$server"
@@ -102,6 +102,16 @@ impl Service {
     /// # Panics
     /// If the programs of Postgres are missing, or the server does not start.
     pub fn postgres() -> RunningPostgres {
+        Self::postgres_with(&["fsync=off", "shared_buffers=32MB"])
+    }
+
+    /// The same with settings of one's own (`name=value`, without spaces): durable, unless they say otherwise.
+    ///
+    /// # Panics
+    /// If the programs of Postgres are missing, or the server does not start.
+    pub fn postgres_with(settings: &[&str]) -> RunningPostgres {
+        let settings: Vec<String> = settings.iter().map(|s| format!("-c {s}")).collect();
+        let settings = settings.join(" ");
         let bin = programs();
         let user = unprivileged();
         let dir = std::env::temp_dir().join(format!("levqor-postgres-{:016x}", u64::from_be_bytes(random_bytes())));
@@ -129,7 +139,7 @@ impl Service {
         for _ in 0..10 {
             let port = free_port();
             let mut server = RunningPostgres {
-                supervisor: supervise(user.as_deref(), &bin, &dir, port),
+                supervisor: supervise(user.as_deref(), &bin, &dir, port, &settings),
                 port,
                 bin: bin.clone(),
                 dir: dir.clone(),
@@ -170,12 +180,13 @@ impl RunningPostgres {
     }
 }
 
-fn supervise(user: Option<&str>, bin: &Path, dir: &Path, port: u16) -> Child {
+fn supervise(user: Option<&str>, bin: &Path, dir: &Path, port: u16, settings: &str) -> Child {
     let started = as_user(user, Path::new("sh"))
         .args(["-c", SUPERVISOR, "levqor-postgres"])
         .arg(bin)
         .arg(dir)
         .arg(port.to_string())
+        .arg(settings)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())

@@ -19,6 +19,15 @@ impl Service {
     /// # Panics
     /// If the program `redis-server` is missing or does not start.
     pub fn redis() -> RunningService {
+        Self::redis_with(&["--appendonly", "no"])
+    }
+
+    /// The same with further arguments of the program, such as `--appendonly yes`.
+    ///
+    /// # Panics
+    /// If the program `redis-server` is missing or does not start.
+    pub fn redis_with(arguments: &[&str]) -> RunningService {
+        let arguments: Vec<String> = arguments.iter().map(ToString::to_string).collect();
         let dir = std::env::temp_dir().join(format!("levqor-redis-{:016x}", u64::from_be_bytes(random_bytes())));
         assert!(
             std::fs::create_dir(&dir).is_ok(),
@@ -28,7 +37,8 @@ impl Service {
         for _ in 0..10 {
             let port = free_port();
             let mut service = RunningService {
-                child: start_redis(port, &dir),
+                child: start_redis(port, &dir, &arguments),
+                arguments: arguments.clone(),
                 dir: dir.clone(),
                 port,
             };
@@ -43,12 +53,13 @@ impl Service {
     }
 }
 
-fn start_redis(port: u16, dir: &PathBuf) -> Child {
+fn start_redis(port: u16, dir: &PathBuf, arguments: &[String]) -> Child {
     let started = Command::new("redis-server")
-        .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"])
+        .args(["--bind", "127.0.0.1", "--save", "", "--port"])
         .arg(port.to_string())
         .arg("--dir")
         .arg(dir)
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -74,6 +85,7 @@ pub(super) fn free_port() -> u16 {
 #[derive(Debug)]
 pub struct RunningService {
     child: Child,
+    arguments: Vec<String>,
     dir: PathBuf,
     port: u16,
 }
@@ -100,13 +112,13 @@ impl RunningService {
         let _ = self.child.wait();
     }
 
-    /// Starts it again on the same port, without what it knew.
+    /// Starts it again on the same port, without what it did not keep.
     ///
     /// # Panics
     /// If it does not come up.
     pub fn restart(&mut self) {
         self.kill();
-        self.child = start_redis(self.port, &self.dir);
+        self.child = start_redis(self.port, &self.dir, &self.arguments);
         assert!(self.answers(), "redis-server did not come up again on port {}", self.port);
     }
 

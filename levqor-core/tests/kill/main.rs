@@ -15,6 +15,7 @@ mod process;
 mod random;
 mod restart;
 mod unknown;
+mod walk;
 mod world;
 
 /// What a child process does; without its environment, nothing.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use levqor_core::connector::{Action, Connector, Cx, Idempotency, Manifest, Output, SideEffect};
 use levqor_core::error::{Error, ErrorKind, Result};
+use levqor_core::types::JobId;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
@@ -69,6 +70,7 @@ impl Mark {
             auth: vec![],
             settings: vec![],
             budgets: vec![],
+            triggers: vec![],
             actions: vec![
                 action("put", Idempotency::Key),
                 action("flaky", Idempotency::Key),
@@ -98,10 +100,18 @@ impl Mark {
         self.begun().wait_for(|runs| runs.contains(run)).await.unwrap();
     }
 
+    /// Fails at the first attempt of every life.
+    pub fn flaky(&self, key: &str) -> Result<()> {
+        if self.failed.lock().unwrap().insert(key.to_owned()) {
+            // A refusal, so that no circuit opens.
+            return Err(Error::new(ErrorKind::RateLimited, "mark.flaky", "it fails at first"));
+        }
+        Ok(())
+    }
+
     /// One line in one write: whole, wherever the process dies.
-    fn effect(&self, cx: &Cx) {
-        let run = cx.run.as_ref().unwrap();
-        let line = format!("{run} {} {} {}\n", cx.step, cx.idempotency_key, self.life);
+    pub fn effect(&self, run: &JobId, step: &str, key: &str) {
+        let line = format!("{run} {step} {key} {}\n", self.life);
         let mut file = std::fs::File::options()
             .append(true)
             .create(true)
@@ -119,15 +129,12 @@ impl Connector for Mark {
 
     async fn call(&self, cx: &Cx, action: &str, input: &Value) -> Result<Output> {
         match action {
-            "flaky" if self.failed.lock().unwrap().insert(cx.idempotency_key.clone()) => {
-                // A refusal, so that no circuit opens.
-                return Err(Error::new(ErrorKind::RateLimited, "mark.flaky", "it fails at first"));
-            }
+            "flaky" => self.flaky(&cx.idempotency_key)?,
             "abort" if input["abort"] == true => std::process::abort(),
             "abort" => tokio::time::sleep(Duration::from_millis(20)).await,
             _ => {}
         }
-        self.effect(cx);
+        self.effect(cx.run.as_ref().unwrap(), &cx.step, &cx.idempotency_key);
         if action.ends_with("gate") {
             let run = cx.run.as_ref().unwrap().to_string();
             crate::process::tell(&format!("begun {run}"));

@@ -82,6 +82,7 @@ impl Headers {
                     .hint(hint),
             );
         }
+        said.extend(contradictions(&values, &csp).into_iter().map(|f| f.at(at.as_str())));
         let policy = values("referrer-policy");
         let referrer = referrer(&policy);
         if referrer == "referrer-policy-unsafe" || referrer == "referrer-policy-header-invalid" {
@@ -97,6 +98,48 @@ impl Headers {
         ids.push(referrer);
         (said, ids)
     }
+}
+
+/// Headers that say two things. Browsers follow one of them, and which one is rarely the one that was meant.
+fn contradictions<'v>(values: &dyn Fn(&str) -> Vec<&'v str>, csp: &[&str]) -> Vec<Finding> {
+    let mut said = Vec::new();
+    for (name, title) in [
+        ("strict-transport-security", "Strict-Transport-Security"),
+        ("x-content-type-options", "X-Content-Type-Options"),
+        ("referrer-policy", "Referrer-Policy"),
+    ] {
+        let mut list: Vec<String> = values(name).iter().map(|v| v.to_ascii_lowercase().replace(' ', "")).collect();
+        list.sort();
+        list.dedup();
+        if list.len() > 1 {
+            said.push(
+                Finding::fail(
+                    "headers.contradictory",
+                    format!("{title} is sent more than once, and says different things"),
+                )
+                .expected("one value")
+                .actual(values(name).join(" and "))
+                .hint("a proxy and the program both set it: let one of them do it"),
+            );
+        }
+    }
+    let frames = values("x-frame-options");
+    let refuses = frames
+        .iter()
+        .any(|v| matches!(v.trim().to_ascii_lowercase().as_str(), "deny" | "sameorigin"));
+    // With frame-ancestors there, browsers do not look at X-Frame-Options (CSP3, 6.4.2.2).
+    if refuses && headers_csp::names_framing(csp) && !forbids_framing(csp) {
+        said.push(
+            Finding::fail(
+                "headers.contradictory",
+                "X-Frame-Options forbids framing, but the CSP's frame-ancestors allows it to everybody, and browsers follow the CSP",
+            )
+            .expected("frame-ancestors 'none' or 'self'")
+            .actual("frame-ancestors with *, http: or https:")
+            .hint("name who may frame the page, or take frame-ancestors out"),
+        );
+    }
+    said
 }
 
 fn passes(result: &str) -> bool {

@@ -151,6 +151,12 @@ fn one(policy: &Policy) -> &'static str {
     "csp-implemented-with-no-unsafe"
 }
 
+/// Whether a policy says anything about framing.
+pub(super) fn names_framing(headers: &[&str]) -> bool {
+    let mut policies = headers.iter().flat_map(|h| h.split(',')).filter_map(parse);
+    policies.any(|p| p.contains_key("frame-ancestors"))
+}
+
 /// Whether a policy forbids strangers to frame the page.
 pub(super) fn forbids_framing(headers: &[&str]) -> bool {
     let policies = headers.iter().flat_map(|h| h.split(',')).filter_map(parse);

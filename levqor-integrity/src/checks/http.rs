@@ -189,6 +189,7 @@ impl Http {
         sorted.sort();
         let p95 = percentile(&sorted, 95);
         outcome.fact("latency_ms", p95.0);
+        outcome.fact("warn_ms", self.warn.0);
         let what = if took.len() > 1 {
             "the 95th percentile of the answers"
         } else {

@@ -42,6 +42,8 @@ const POOR: &[&str] = &[
 /// Where they say it.
 const STATE_KEYS: &[&str] = &["status", "state", "health"];
 const GOOD_KEYS: &[&str] = &["ok", "healthy", "success", "alive", "ready"];
+/// What an answer is wrapped in.
+const ENVELOPES: &[&str] = &["data", "result", "response", "payload"];
 /// Under which parts speak for themselves.
 const PARTS: &[&str] = &["checks", "components", "services", "dependencies", "details", "subsystems"];
 
@@ -63,6 +65,8 @@ fn one(value: &Value, pointer: &str, at: &str, said: &mut Vec<Finding>) {
             said.push(unhealthy(&place, at, "true", "false"));
         } else if lower == "error" || lower == "errors" {
             error(value, &place, at, said);
+        } else if ENVELOPES.contains(&lower.as_str()) && value.is_object() {
+            one(value, &place, at, said);
         } else if PARTS.contains(&lower.as_str()) {
             for (name, part) in parts(value) {
                 let place = format!("{place}/{name}");

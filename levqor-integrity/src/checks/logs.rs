@@ -17,6 +17,7 @@ pub(super) struct Canary {
     endpoint: Endpoint,
     files: Vec<PathBuf>,
     marker: bool,
+    largest: u64,
 }
 
 /// The last part of a log that is read, in bytes.
@@ -36,6 +37,7 @@ impl Canary {
                 .map(|f| basics.folder.join(f))
                 .collect(),
             marker: r.bool_or("marker", true),
+            largest: u64::try_from(r.int_or("max_megabytes", 1..=1_000_000, 512)).unwrap_or(512) << 20,
         }
     }
 }
@@ -48,6 +50,22 @@ fn tail(path: &PathBuf) -> std::io::Result<String> {
     let mut bytes = Vec::new();
     file.take(TAIL).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A log that only grows fills the disk one day, and is read by nobody before.
+fn unrotated(path: &PathBuf, largest: u64) -> Option<Finding> {
+    let size = std::fs::metadata(path).ok()?.len();
+    let shown = |bytes: u64| format!("{} MiB", bytes >> 20);
+    (size > largest).then(|| {
+        Finding::fail(
+            "logs.unrotated",
+            format!("the log has grown to {}: nobody rotates it", shown(size)),
+        )
+        .expected(format!("at most {}", shown(largest)))
+        .actual(shown(size))
+        .at(path.display().to_string())
+        .hint("rotate it (logrotate), or raise `max_megabytes`")
+    })
 }
 
 #[async_trait]
@@ -110,6 +128,10 @@ impl Check for Canary {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+        self.files
+            .iter()
+            .filter_map(|path| unrotated(path, self.largest))
+            .for_each(|f| outcome.add(f));
         let line_of = |text: &str, word: &str| text.lines().position(|l| l.contains(word)).map(|i| i + 1);
         for (path, text) in &texts {
             for (place, canary) in &places {

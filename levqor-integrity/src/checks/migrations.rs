@@ -16,6 +16,7 @@ pub(super) struct Migrations {
     database: Named,
     table: Option<String>,
     expected: Vec<String>,
+    exact: bool,
     rows: Vec<Rows>,
     queries: Vec<Query>,
 }
@@ -82,6 +83,7 @@ impl Migrations {
             database: Named::new(r, basics),
             table: r.text("migrations_table"),
             expected: r.texts("expected").unwrap_or_default(),
+            exact: r.bool_or("exact", false),
             rows,
             queries,
         }
@@ -184,6 +186,49 @@ impl Migrations {
                     .hint("run the migrations before the new program; or the database is ahead of the pack"),
             );
         }
+        self.ahead(&applied, &at, outcome);
+    }
+
+    /// Migrations that the program does not know: with `exact` every one that is not expected, else those whose number is
+    /// higher than all that are.
+    fn ahead(&self, applied: &[String], at: &str, outcome: &mut Outcome) {
+        if self.expected.is_empty() {
+            return;
+        }
+        let number = |text: &String| text.parse::<u64>().ok();
+        let highest = self
+            .expected
+            .iter()
+            .map(number)
+            .collect::<Option<Vec<u64>>>()
+            .and_then(|n| n.into_iter().max());
+        let unknown: Vec<&str> = applied
+            .iter()
+            .filter(|a| !self.expected.contains(a))
+            .filter(|a| self.exact || highest.zip(number(a)).is_some_and(|(highest, n)| n > highest))
+            .map(String::as_str)
+            .collect();
+        // One head instead of another is pending; that is said above.
+        let pending = self.expected.iter().any(|e| !applied.contains(e));
+        if unknown.is_empty() || pending {
+            return;
+        }
+        let message = format!(
+            "the database is ahead of the program: it has the migration {}",
+            unknown.join(", ")
+        );
+        let finding = if self.exact {
+            Finding::fail("migrations.ahead", message)
+        } else {
+            Finding::warn("migrations.ahead", message)
+        };
+        outcome.add(
+            finding
+                .expected(format!("nothing behind {}", self.expected.join(", ")))
+                .actual(unknown.join(", "))
+                .at(at)
+                .hint("was the program rolled back? deploy the version that these belong to, or name them as `expected`"),
+        );
     }
 }
 

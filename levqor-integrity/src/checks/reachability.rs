@@ -12,6 +12,7 @@ use super::{Basics, all};
 use crate::check::{Check, CheckCx};
 use crate::outcome::{Finding, Outcome};
 use crate::pack::{Endpoint, Reader, Text};
+use crate::probe::Head;
 use crate::probe::{NoHead, Place, connect, head, is_local, unreachable};
 
 pub(super) struct Reachability {
@@ -107,7 +108,11 @@ impl Reachability {
             }
         }
         let Some(to) = open.first() else { return said };
-        match head(&place, *to, cx.left()).await {
+        let answer = head(&place, *to, cx.left()).await;
+        if let Ok(answer) = &answer {
+            said.extend(astray(url, answer));
+        }
+        match answer {
             Ok(answer) if answer.status >= 500 => said.push(
                 Finding::fail("net.server_error", format!("{url} answers {}", answer.status))
                     .expected("an answer below 500")
@@ -222,6 +227,32 @@ impl Reachability {
             }
         }
     }
+}
+
+/// A first page that leads to itself, or back to plain HTTP.
+fn astray(url: &str, answer: &Head) -> Option<Finding> {
+    let here = Url::parse(url).ok()?;
+    let target = here
+        .join(answer.header("location")?)
+        .ok()
+        .filter(|_| (300..400).contains(&answer.status))?;
+    let finding = |cause: &str, message: String, hint: &str| {
+        Finding::fail(cause, message)
+            .expected("a page, or a redirect that leads on")
+            .actual(format!("{} to {target}", answer.status))
+            .at(url)
+            .hint(hint)
+            .harmless()
+    };
+    if target == here {
+        let hint = "behind a proxy that ends TLS, the program takes every request for a plain one; trust X-Forwarded-Proto";
+        return Some(finding("redirect.loop", format!("{url} leads to itself, for ever"), hint));
+    }
+    if here.scheme() == "https" && target.scheme() == "http" {
+        let message = format!("{url} leads from https back to plain http, {target}");
+        return Some(finding("redirect.to_plain", message, "make the redirect's target https"));
+    }
+    None
 }
 
 /// The same host, or with `www.` before one of them.

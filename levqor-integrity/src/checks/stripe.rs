@@ -18,6 +18,8 @@ pub(super) struct Stripe {
     account: Option<String>,
     prices: Vec<Text>,
     account_check: bool,
+    webhooks: bool,
+    webhook_url: Option<String>,
 }
 
 impl Stripe {
@@ -47,6 +49,8 @@ impl Stripe {
             account: r.text("account"),
             prices,
             account_check: r.bool_or("check_account", true),
+            webhooks: r.bool_or("check_webhooks", true),
+            webhook_url: r.text("webhook_url"),
         }
     }
 
@@ -107,6 +111,56 @@ impl Stripe {
         }
     }
 
+    /// The endpoints that Stripe sends events to: a disabled one means that payments are not heard of.
+    fn endpoints(&self, document: &Value, live: bool, url: &str, outcome: &mut Outcome) {
+        let list = document["data"].as_array().cloned().unwrap_or_default();
+        let to = |e: &Value| e["url"].as_str().unwrap_or_default().to_owned();
+        let ours: Vec<&Value> = list
+            .iter()
+            .filter(|e| self.webhook_url.as_ref().is_none_or(|want| to(e) == *want))
+            .collect();
+        outcome.fact("webhooks", ours.len());
+        for endpoint in &ours {
+            if endpoint["status"] == "disabled" {
+                outcome.add(
+                    Finding::fail(
+                        "stripe.webhook_disabled",
+                        format!("Stripe has disabled the endpoint {}", to(endpoint)),
+                    )
+                    .expected("enabled")
+                    .actual("disabled")
+                    .at(url)
+                    .hint("it failed for days: mend it, enable it in the dashboard, and send the lost events again"),
+                );
+            }
+            if endpoint["livemode"].as_bool().is_some_and(|is| is != live) {
+                outcome.add(
+                    Finding::fail(
+                        "stripe.webhook_mode",
+                        format!("the endpoint {} is of the other mode", to(endpoint)),
+                    )
+                    .expected(if live { "a live endpoint" } else { "a test endpoint" })
+                    .actual(if live { "a test endpoint" } else { "a live endpoint" })
+                    .at(url)
+                    .hint("live events go to live endpoints only; make one"),
+                );
+            }
+        }
+        if let Some(want) = self.webhook_url.as_ref().filter(|_| ours.is_empty()) {
+            outcome.add(
+                Finding::fail("stripe.webhook_missing", "Stripe knows no endpoint of this address")
+                    .expected(want.as_str())
+                    .actual(if list.is_empty() {
+                        "none".to_owned()
+                    } else {
+                        list.iter().map(to).collect::<Vec<_>>().join(", ")
+                    })
+                    .at(url)
+                    .hint("add it in Stripe's dashboard; without it nothing is heard of payments"),
+            );
+        }
+    }
+
     fn price(id: &str, document: &Value, live: bool, url: &str, outcome: &mut Outcome) {
         if document["active"] == false {
             outcome.add(
@@ -156,7 +210,7 @@ fn document(answer: Result<Response>, url: &str, what: &str) -> std::result::Res
         (403, _) => Finding::fail("stripe.key_not_permitted", format!("the key may not read {what}"))
             .expected("a key with leave to read")
             .hint("give the restricted key leave to read, or set check_account = false"),
-        (404, _) if from_stripe && what != "the account" => {
+        (404, _) if from_stripe && what.starts_with("the price") => {
             Finding::fail("stripe.price_missing", format!("{what} does not exist"))
                 .expected("a price of this account and mode")
                 .hint("was it made in the other mode, or in another account?")
@@ -198,9 +252,16 @@ impl Check for Stripe {
         // Without the account, the balance shows whether the key is good.
         let first = if self.account_check { "/v1/account" } else { "/v1/balance" };
         let paths: Vec<String> = prices.iter().map(|p| format!("/v1/prices/{p}")).collect();
-        let (about, each) = tokio::join!(
+        let (about, each, hooks) = tokio::join!(
             self.ask(cx, key, first),
-            all(paths.iter().map(|path| self.ask(cx, key, path)))
+            all(paths.iter().map(|path| self.ask(cx, key, path))),
+            async {
+                if self.webhooks {
+                    Some(self.ask(cx, key, "/v1/webhook_endpoints?limit=100").await)
+                } else {
+                    None
+                }
+            }
         );
         match document(about.1, &about.0, "the account") {
             Ok(found) if self.account_check => self.account(&found, &about.0, &mut outcome),
@@ -214,6 +275,17 @@ impl Check for Stripe {
                 Ok(found) => Self::price(id, &found, cx.live(), &url, &mut outcome),
                 Err(finding) => outcome.add(*finding),
             }
+        }
+        match hooks {
+            // A key that may not read them, or a stand-in that does not have them, says nothing about them.
+            Some((_, Ok(answer))) if matches!(answer.status, 401 | 403 | 404) && self.webhook_url.is_none() => {
+                outcome.fact("webhooks", "not readable with this key");
+            }
+            Some((url, answer)) => match document(answer, &url, "the webhook endpoints") {
+                Ok(found) => self.endpoints(&found, cx.live(), &url, &mut outcome),
+                Err(finding) => outcome.add(*finding),
+            },
+            None => {}
         }
         outcome.fact("prices", prices.len());
         outcome

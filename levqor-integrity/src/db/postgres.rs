@@ -4,12 +4,11 @@ use std::str::FromStr;
 
 use async_trait::async_trait;
 use levqor_core::error::{Error, ErrorKind, Result};
-use levqor_core::types::random_bytes;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, ValueRef as _};
 
-use super::driver::of_sqlx;
-use super::{Column, Database, Probe, Probed, Schema, literal, quoted};
+use super::driver::{self, Dialect, Texts, of_sqlx};
+use super::{Column, Database, Probe, Probed, Schema};
 
 /// Looks into a Postgres database. Every question opens a connection of its own: whether that works is part of it.
 pub struct Postgres {
@@ -48,15 +47,7 @@ impl Postgres {
             options: options.application_name("levqor-integrity").disable_statement_logging(),
         })
     }
-
-    async fn connect(&self) -> Result<PgConnection> {
-        let mut conn = PgConnection::connect_with(&self.options).await.map_err(|e| of_sqlx(&e))?;
-        rows(&mut conn, SETTINGS).await?;
-        Ok(conn)
-    }
 }
-
-type Texts = Vec<Vec<Option<String>>>;
 
 /// Runs statements as one simple query: every value comes back as text.
 async fn rows(conn: &mut PgConnection, sql: &str) -> Result<Texts> {
@@ -82,9 +73,27 @@ fn texts(row: &PgRow) -> Result<Vec<Option<String>>> {
     (0..row.len()).map(value).collect()
 }
 
-fn number(rows: &Texts) -> i64 {
-    let first = rows.first().and_then(|r| r.first()).cloned().flatten();
-    first.and_then(|t| t.parse().ok()).unwrap_or(-1)
+impl Dialect for Postgres {
+    type Conn = PgConnection;
+    const VERSION: &'static str = "SHOW server_version";
+    const BEGIN: &'static str = "BEGIN";
+    const SAME: &'static str = "IS NOT DISTINCT FROM";
+    const FAULT: &'static str = "SELECT 1 / 0";
+    const TABLES: &'static str = "SELECT count(*) FROM pg_class WHERE relname =";
+
+    async fn connect(&self) -> Result<PgConnection> {
+        let mut conn = PgConnection::connect_with(&self.options).await.map_err(|e| of_sqlx(&e))?;
+        rows(&mut conn, SETTINGS).await?;
+        Ok(conn)
+    }
+
+    async fn rows(conn: &mut PgConnection, sql: &str) -> Result<Texts> {
+        rows(conn, sql).await
+    }
+
+    async fn close(conn: PgConnection) {
+        let _ = conn.close().await;
+    }
 }
 
 #[async_trait]
@@ -96,55 +105,7 @@ impl Database for Postgres {
     }
 
     async fn probe(&self, probe: &Probe) -> Result<Probed> {
-        let mut conn = self.connect().await?;
-        let version = rows(&mut conn, "SHOW server_version").await?;
-        let own = format!("levqor_probe_{:016x}", u64::from_be_bytes(random_bytes()));
-        let values = if probe.table.is_some() {
-            probe.values.clone()
-        } else {
-            [("id".to_owned(), own.clone())].into_iter().collect()
-        };
-        let table = quoted(probe.table.as_deref().unwrap_or(&own));
-        let columns: Vec<String> = values.keys().map(|c| quoted(c)).collect();
-        let literals: Vec<String> = values.values().map(|v| literal(v)).collect();
-        let same: Vec<String> = values
-            .iter()
-            .map(|(c, v)| format!("{} IS NOT DISTINCT FROM {}", quoted(c), literal(v)))
-            .collect();
-        let count = format!("SELECT count(*) FROM {table} WHERE {}", same.join(" AND "));
-
-        rows(&mut conn, "BEGIN").await?;
-        if probe.table.is_none() {
-            rows(&mut conn, &format!("CREATE TABLE {table} (id TEXT PRIMARY KEY)")).await?;
-        }
-        let before = number(&rows(&mut conn, &count).await?);
-        let insert = format!(
-            "INSERT INTO {table} ({}) VALUES ({})",
-            columns.join(", "),
-            literals.join(", ")
-        );
-        rows(&mut conn, &insert).await?;
-        let within = number(&rows(&mut conn, &count).await?);
-        let refused = !probe.fail || rows(&mut conn, "SELECT 1 / 0").await.is_err();
-        rows(&mut conn, "ROLLBACK").await?;
-        // The same connection has to be usable again, and another one sees what was really left.
-        rows(&mut conn, "SELECT 1").await?;
-        let _ = conn.close().await;
-        let mut other = self.connect().await?;
-        let left = if probe.table.is_none() {
-            let exists = format!("SELECT count(*) FROM pg_class WHERE relname = {}", literal(&own));
-            number(&rows(&mut other, &exists).await?)
-        } else {
-            number(&rows(&mut other, &count).await?) - before
-        };
-        let _ = other.close().await;
-        Ok(Probed {
-            seen: within - before,
-            same: within > before,
-            left,
-            refused,
-            version: version.first().and_then(|r| r.first()).cloned().flatten().unwrap_or_default(),
-        })
+        driver::probe(self, probe).await
     }
 
     async fn schema(&self) -> Result<Schema> {

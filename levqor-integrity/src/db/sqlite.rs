@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use levqor_core::error::{Error, ErrorKind, Result};
-use levqor_core::types::random_bytes;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _, TypeInfo as _, ValueRef as _};
 
-use super::driver::of_sqlx;
-use super::{Column, Database, Probe, Probed, Schema, Table, literal, quoted};
+use super::driver::{self, Dialect, Texts, of_sqlx};
+use super::{Column, Database, Probe, Probed, Schema, Table, quoted};
 
 /// Looks into a SQLite file.
 ///
@@ -35,22 +34,7 @@ impl Sqlite {
         }
         Ok(Sqlite { path: path.into() })
     }
-
-    async fn connect(&self) -> Result<SqliteConnection> {
-        if !Path::new(&self.path).is_file() {
-            let message = format!("there is no file {}", self.path.display());
-            return Err(Error::unavailable("db.unreachable", message));
-        }
-        let options = SqliteConnectOptions::new()
-            .filename(&self.path)
-            .create_if_missing(false)
-            .busy_timeout(Duration::from_secs(2))
-            .disable_statement_logging();
-        SqliteConnection::connect_with(&options).await.map_err(|e| of_sqlx(&e))
-    }
 }
-
-type Texts = Vec<Vec<Option<String>>>;
 
 async fn rows(conn: &mut SqliteConnection, sql: &str) -> Result<Texts> {
     let found = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).fetch_all(conn).await;
@@ -77,13 +61,38 @@ fn texts(row: &SqliteRow) -> Result<Vec<Option<String>>> {
     (0..row.len()).map(value).collect()
 }
 
-fn number(rows: &Texts) -> i64 {
-    let first = rows.first().and_then(|r| r.first()).cloned().flatten();
-    first.and_then(|t| t.parse().ok()).unwrap_or(-1)
-}
-
 fn at(row: &[Option<String>], i: usize) -> String {
     row.get(i).cloned().flatten().unwrap_or_default()
+}
+
+impl Dialect for Sqlite {
+    type Conn = SqliteConnection;
+    const VERSION: &'static str = "SELECT sqlite_version()";
+    const BEGIN: &'static str = "BEGIN IMMEDIATE";
+    const SAME: &'static str = "IS";
+    const FAULT: &'static str = "SELECT levqor_no_such_function()";
+    const TABLES: &'static str = "SELECT count(*) FROM sqlite_master WHERE name =";
+
+    async fn connect(&self) -> Result<SqliteConnection> {
+        if !Path::new(&self.path).is_file() {
+            let message = format!("there is no file {}", self.path.display());
+            return Err(Error::unavailable("db.unreachable", message));
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(&self.path)
+            .create_if_missing(false)
+            .busy_timeout(Duration::from_secs(2))
+            .disable_statement_logging();
+        SqliteConnection::connect_with(&options).await.map_err(|e| of_sqlx(&e))
+    }
+
+    async fn rows(conn: &mut SqliteConnection, sql: &str) -> Result<Texts> {
+        rows(conn, sql).await
+    }
+
+    async fn close(conn: SqliteConnection) {
+        let _ = conn.close().await;
+    }
 }
 
 #[async_trait]
@@ -93,53 +102,7 @@ impl Database for Sqlite {
     }
 
     async fn probe(&self, probe: &Probe) -> Result<Probed> {
-        let mut conn = self.connect().await?;
-        let version = rows(&mut conn, "SELECT sqlite_version()").await?;
-        let own = format!("levqor_probe_{:016x}", u64::from_be_bytes(random_bytes()));
-        let values = if probe.table.is_some() {
-            probe.values.clone()
-        } else {
-            [("id".to_owned(), own.clone())].into_iter().collect()
-        };
-        let table = quoted(probe.table.as_deref().unwrap_or(&own));
-        let columns: Vec<String> = values.keys().map(|c| quoted(c)).collect();
-        let literals: Vec<String> = values.values().map(|v| literal(v)).collect();
-        let same: Vec<String> = values
-            .iter()
-            .map(|(c, v)| format!("{} IS {}", quoted(c), literal(v)))
-            .collect();
-        let count = format!("SELECT count(*) FROM {table} WHERE {}", same.join(" AND "));
-
-        rows(&mut conn, "BEGIN IMMEDIATE").await?;
-        if probe.table.is_none() {
-            rows(&mut conn, &format!("CREATE TABLE {table} (id TEXT PRIMARY KEY)")).await?;
-        }
-        let before = number(&rows(&mut conn, &count).await?);
-        let insert = format!(
-            "INSERT INTO {table} ({}) VALUES ({})",
-            columns.join(", "),
-            literals.join(", ")
-        );
-        rows(&mut conn, &insert).await?;
-        let within = number(&rows(&mut conn, &count).await?);
-        let refused = !probe.fail || rows(&mut conn, "SELECT levqor_no_such_function()").await.is_err();
-        rows(&mut conn, "ROLLBACK").await?;
-        let _ = conn.close().await;
-        let mut other = self.connect().await?;
-        let left = if probe.table.is_none() {
-            let exists = format!("SELECT count(*) FROM sqlite_master WHERE name = {}", literal(&own));
-            number(&rows(&mut other, &exists).await?)
-        } else {
-            number(&rows(&mut other, &count).await?) - before
-        };
-        let _ = other.close().await;
-        Ok(Probed {
-            seen: within - before,
-            same: within > before,
-            left,
-            refused,
-            version: version.first().map(|r| at(r, 0)).unwrap_or_default(),
-        })
+        driver::probe(self, probe).await
     }
 
     async fn schema(&self) -> Result<Schema> {

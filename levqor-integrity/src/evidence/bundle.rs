@@ -9,6 +9,7 @@ use levqor_core::json;
 use serde_json::{Value, json};
 
 use super::sign::{Signer, envelope, pae};
+use super::stamp::{STAMP_FILE, STAMPED, Stamper};
 use super::{Context, Evidence, FileRef, value_of};
 use crate::runner::{CheckResult, RunResult, stamp};
 use crate::status::Counts;
@@ -30,6 +31,12 @@ id is (compare it with the one that you were given), the third whether the evide
 
 `statement.pae` is `DSSEv1 28 application/vnd.in-toto+json <length of statement.json> ` followed by `statement.json`,
 which lists every other file with its SHA-256.
+
+If there is a `statement.tsr`, somebody else signed that the statement existed at a time (RFC 3161). With the certificate of
+that authority as `tsa-ca.pem`:
+
+    openssl ts -verify -data statement.dsse.json -in statement.tsr -CAfile tsa-ca.pem
+    openssl ts -reply -in statement.tsr -text
 ";
 
 /// Files that stand outside the statement, because they carry it.
@@ -39,6 +46,7 @@ pub(crate) const SEALS: &[&str] = &[
     "statement.pae",
     "statement.sig",
     "signer.pub.pem",
+    STAMP_FILE,
 ];
 
 /// The files of a run, by their path in the bundle.
@@ -134,6 +142,16 @@ impl Bundle {
             ("signer.pub.pem", key.to_pem().into_bytes()),
         ] {
             self.files.insert(name.into(), bytes);
+        }
+        Ok(self)
+    }
+
+    /// Adds a time stamp by somebody else over the signed statement. Without a signature there is nothing to stamp, and nothing
+    /// happens.
+    pub async fn stamp(mut self, stamper: &Stamper) -> Result<Self> {
+        if let Some(data) = self.files.get(STAMPED) {
+            let token = stamper.stamp(data).await?;
+            self.files.insert(STAMP_FILE.into(), token);
         }
         Ok(self)
     }

@@ -66,7 +66,7 @@ impl Diff {
 }
 
 /// Facts that differ from run to run without meaning anything.
-const NOISE: &[&str] = &["latency_ms"];
+const NOISE: &[&str] = &["latency_ms", "warn_ms"];
 
 fn well(status: Status) -> bool {
     matches!(status, Status::Pass | Status::Skip)

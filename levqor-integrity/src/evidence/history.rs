@@ -13,8 +13,7 @@ use levqor_core::json;
 use serde::{Deserialize, Serialize};
 
 use super::bundle::Bundle;
-use super::sign::PublicKey;
-use super::verify::{Problem, Verified, verify_folder};
+use super::verify::{Problem, Trust, Verified, verify_folder};
 use super::{Evidence, value_of};
 use crate::sha256_hex;
 
@@ -93,6 +92,18 @@ impl History {
         Ok(Some((link, evidence)))
     }
 
+    /// The evidence of the last runs, at most so many, in order. One that cannot be read is left out: [`History::verify`] is
+    /// what finds fault with it.
+    pub fn recent(&self, most: usize) -> Result<Vec<Evidence>> {
+        let numbers = self.numbers()?;
+        let from = numbers.len().saturating_sub(most);
+        let read = |number: &u64| {
+            let bytes = std::fs::read(self.place(*number).join("evidence.json")).ok()?;
+            Evidence::from_bytes(&bytes).ok()
+        };
+        Ok(numbers[from..].iter().filter_map(read).collect())
+    }
+
     /// Adds a run. `evidence.exists` means that another run took the number meanwhile: make the bundle anew behind it.
     pub fn add(&self, bundle: &Bundle) -> Result<PathBuf> {
         std::fs::create_dir_all(&self.folder).map_err(|e| not_written(&self.folder, &e))?;
@@ -126,15 +137,18 @@ impl History {
 
     /// Verifies the chain of all runs, and with `deep` every bundle. `head` is the digest of the last run, if it was kept
     /// elsewhere.
-    pub fn verify(&self, trusted: Option<&PublicKey>, head: Option<&str>, deep: bool) -> Result<Verified> {
+    pub fn verify(&self, trusted: impl Into<Trust>, head: Option<&str>, deep: bool) -> Result<Verified> {
+        let trust = trusted.into();
         let numbers = self.numbers()?;
         let mut verified = Verified {
             problems: Vec::new(),
             signer: None,
-            trusted: trusted.map(|_| true),
+            trusted: trust.signer.map(|_| true),
             files: 0,
             records: 0,
             evidence_sha256: None,
+            stamp: None,
+            receipts: Vec::new(),
         };
         let name = |n: u64| format!("run-{n:06}");
         let mut digests: BTreeMap<u64, String> = BTreeMap::new();
@@ -142,10 +156,11 @@ impl History {
         for number in numbers.iter().copied() {
             let place = self.place(number);
             if deep {
-                let one = verify_folder(&place, trusted)?;
+                let one = verify_folder(&place, &trust)?;
                 verified.files += one.files;
                 verified.records += one.records;
                 verified.signer = one.signer;
+                verified.stamp = one.stamp;
                 if one.trusted == Some(false) {
                     verified.trusted = Some(false);
                 }

@@ -16,11 +16,14 @@
 //! openssl pkeyutl -verify -pubin -inkey signer.pub.pem -rawin -in statement.pae -sigfile statement.sig
 //! openssl pkey -pubin -in signer.pub.pem -outform DER | sha256sum      # the signer's key id
 //! ```
+//!
+//! A [time stamp](stamp) by somebody else may stand beside them.
 
 mod bundle;
 mod diff;
 mod history;
 mod sign;
+pub mod stamp;
 pub mod verify;
 
 pub use bundle::{Bundle, VERIFY_TEXT};

@@ -65,6 +65,11 @@ impl Signer {
         PublicKey(key)
     }
 
+    /// A statement in a signed envelope.
+    pub(crate) fn seal(&self, payload: &[u8]) -> Vec<u8> {
+        envelope(payload, &self.public().id(), &self.sign(&pae(payload)))
+    }
+
     pub(crate) fn sign(&self, message: &[u8]) -> Vec<u8> {
         self.0.sign(message).as_ref().to_vec()
     }

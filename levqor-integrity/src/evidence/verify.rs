@@ -10,9 +10,12 @@ use serde_json::Value;
 
 use super::bundle::SEALS;
 use super::sign::{PublicKey, open, pae};
+use super::stamp::{STAMP_FILE, STAMPED, Stamp, judge};
 use super::{Evidence, digest_of};
+use crate::deliver::{DELIVERY_FILE, Receipt, receipts_of};
 use crate::sha256_hex;
 use crate::status::Counts;
+use crate::tls::Roots;
 
 /// The files of a bundle, by their paths in it.
 pub type Files = BTreeMap<String, Vec<u8>>;
@@ -53,6 +56,36 @@ pub struct Verified {
     pub records: usize,
     /// SHA-256 of `evidence.json`.
     pub evidence_sha256: Option<String>,
+    /// When somebody else saw the statement, if they did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamp: Option<Stamp>,
+    /// What came of sending it to people.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub receipts: Vec<Receipt>,
+}
+
+/// Whom a verification trusts.
+#[derive(Clone, Debug, Default)]
+pub struct Trust {
+    /// The signer: another one is a problem.
+    pub signer: Option<PublicKey>,
+    /// The authorities whose time stamps count: another one, or none at all, is a problem.
+    pub stamps: Option<Roots>,
+}
+
+impl From<&Trust> for Trust {
+    fn from(trust: &Trust) -> Self {
+        trust.clone()
+    }
+}
+
+impl From<Option<&PublicKey>> for Trust {
+    fn from(signer: Option<&PublicKey>) -> Self {
+        Trust {
+            signer: signer.copied(),
+            stamps: None,
+        }
+    }
 }
 
 impl Verified {
@@ -63,7 +96,7 @@ impl Verified {
 }
 
 /// Reads every file of a folder and verifies it. A link is a problem: what it leads to is not in the bundle.
-pub fn verify_folder(folder: &Path, trusted: Option<&PublicKey>) -> Result<Verified> {
+pub fn verify_folder(folder: &Path, trusted: impl Into<Trust>) -> Result<Verified> {
     let (files, links) = read(folder)?;
     let mut verified = verify_files(&files, trusted);
     let linked = links
@@ -71,6 +104,15 @@ pub fn verify_folder(folder: &Path, trusted: Option<&PublicKey>) -> Result<Verif
         .map(|l| Problem::new("file.link", l, "a link stands in the bundle"));
     verified.problems.extend(linked);
     Ok(verified)
+}
+
+/// The files of a folder, by their paths; a link is an error.
+pub(crate) fn read_folder(folder: &Path) -> Result<Files> {
+    let (files, links) = read(folder)?;
+    match links.first() {
+        None => Ok(files),
+        Some(link) => Err(Error::invalid("file.link", "a link stands in the bundle").at(link.as_str())),
+    }
 }
 
 /// The files of a folder, by their paths, and the links in it.
@@ -102,7 +144,9 @@ pub(super) fn read(folder: &Path) -> Result<(Files, Vec<String>)> {
 }
 
 /// Verifies the files of a bundle. With a trusted key, another signer is a problem.
-pub fn verify_files(files: &Files, trusted: Option<&PublicKey>) -> Verified {
+pub fn verify_files(files: &Files, trusted: impl Into<Trust>) -> Verified {
+    let trust = trusted.into();
+    let trusted = trust.signer.as_ref();
     let mut verified = Verified {
         problems: Vec::new(),
         signer: None,
@@ -110,11 +154,15 @@ pub fn verify_files(files: &Files, trusted: Option<&PublicKey>) -> Verified {
         files: files.len(),
         records: 0,
         evidence_sha256: files.get("evidence.json").map(|b| sha256_hex(b)),
+        stamp: None,
+        receipts: Vec::new(),
     };
     let statement = seal(files, trusted, &mut verified);
     if let Some(statement) = &statement {
         listed(files, statement, &mut verified.problems);
     }
+    stamped(files, trust.stamps.as_ref(), &mut verified);
+    delivered(files, trusted, &mut verified);
     if let Some(bytes) = files.get("evidence.json") {
         evidence(bytes, files, statement.as_ref(), &mut verified);
     } else if statement.is_none() {
@@ -205,10 +253,52 @@ fn seal(files: &Files, trusted: Option<&PublicKey>, verified: &mut Verified) -> 
     json::parse(&payload, "the statement", 64 << 20).ok()
 }
 
+/// The receipts, if there are any: of this evidence, by the same signer.
+fn delivered(files: &Files, trusted: Option<&PublicKey>, verified: &mut Verified) {
+    let Some(bytes) = files.get(DELIVERY_FILE) else { return };
+    let own = files
+        .get("signer.pub.pem")
+        .and_then(|b| std::str::from_utf8(b).ok())
+        .and_then(|t| PublicKey::from_pem(t).ok());
+    let read = || {
+        let (payload, key_id, signature) = open(bytes)?;
+        let key = trusted.copied().or(own).filter(|k| k.id() == key_id)?;
+        let statement = json::parse(&payload, "the receipts", 16 << 20).ok()?;
+        let of_this = statement["subject"][0]["digest"]["sha256"].as_str() == verified.evidence_sha256.as_deref();
+        (of_this && key.verify(&pae(&payload), &signature)).then(|| receipts_of(&statement))?
+    };
+    let found = read();
+    match found {
+        Some(receipts) => verified.receipts = receipts,
+        None => verified.problems.push(Problem::new(
+            "delivery.changed",
+            DELIVERY_FILE,
+            "the receipts are not those that this signer wrote for this evidence",
+        )),
+    }
+}
+
+/// The time stamp, if there is one or has to be one.
+fn stamped(files: &Files, roots: Option<&Roots>, verified: &mut Verified) {
+    match (files.get(STAMP_FILE), files.get(STAMPED)) {
+        (Some(token), Some(data)) => {
+            let (stamp, problems) = judge(token, data, roots);
+            verified.stamp = stamp;
+            verified.problems.extend(problems);
+        }
+        (None, _) if roots.is_some() => {
+            verified
+                .problems
+                .push(Problem::new("stamp.missing", STAMP_FILE, "there is no time stamp"));
+        }
+        _ => {}
+    }
+}
+
 /// Every file that the statement lists is there as it was, and no other.
 fn listed(files: &Files, statement: &Value, said: &mut Vec<Problem>) {
     let subjects = statement["subject"].as_array().cloned().unwrap_or_default();
-    let mut known: BTreeSet<&str> = SEALS.iter().copied().collect();
+    let mut known: BTreeSet<&str> = SEALS.iter().copied().chain([DELIVERY_FILE]).collect();
     for subject in &subjects {
         let (name, digest) = (
             subject["name"].as_str().unwrap_or_default(),

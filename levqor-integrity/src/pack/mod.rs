@@ -55,7 +55,8 @@ use serde_json::{Map, Value};
 
 use crate::check::{About, Check};
 use crate::checks::{self, Basics, STANDARD};
-use crate::environment::Environment;
+use crate::deliver::Destination;
+use crate::environment::{Environment, Mask};
 use crate::outcome::{Finding, Outcome};
 use crate::runner::{IntegrityRun, Planned, RunOptions};
 use crate::sha256_hex;
@@ -83,10 +84,13 @@ pub struct Pack {
     pub options: RunOptions,
     /// How reports look: free for those who draw them.
     pub report: Value,
+    /// Where evidence goes.
+    pub deliveries: Vec<Destination>,
     targets: Vec<(String, Text)>,
     databases: Vec<(String, Text)>,
     authorities: Vec<PathBuf>,
     redact: Vec<String>,
+    pub(crate) folder: PathBuf,
 }
 
 /// The names of places that customers use.
@@ -165,6 +169,11 @@ impl Pack {
         let mut redact = top.texts("redact").unwrap_or_default();
         redact.sort();
         let waivers = read_waivers(&top, &checks);
+        let mut deliveries = Vec::new();
+        for r in top.list("deliver") {
+            deliveries.push(Destination::read(&r));
+            r.finish();
+        }
         let authorities = top.texts("authorities").unwrap_or_default();
         let report = top.raw("report").cloned().unwrap_or_else(|| Value::Object(Map::new()));
         top.finish();
@@ -189,10 +198,12 @@ impl Pack {
             waivers,
             options,
             report,
+            deliveries,
             targets,
             databases,
             authorities: authorities.iter().map(|a| folder.join(a)).collect(),
             redact,
+            folder: folder.to_owned(),
         })
     }
 
@@ -256,22 +267,30 @@ impl Pack {
         Ok(roots)
     }
 
-    /// A run of the pack's checks.
-    pub fn run(&self, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, env: Environment) -> Result<IntegrityRun> {
-        let secrets: Vec<String> = self.redact.iter().filter_map(|n| env.get(n)).map(str::to_owned).collect();
-        let addresses: Vec<String> = self
+    /// The secrets that the pack itself names or holds.
+    fn secrets(&self, env: &Environment) -> Vec<String> {
+        let named = self.redact.iter().filter_map(|n| env.get(n));
+        let addresses = self
             .databases
             .iter()
-            .filter_map(|(_, t)| t.get(&env))
-            .map(str::to_owned)
-            .collect();
+            .filter_map(|(_, t)| t.get(env))
+            .filter(|a| a.contains('@'));
+        named.chain(addresses).map(str::to_owned).collect()
+    }
+
+    /// What takes the secrets of the environment and of the pack out of texts.
+    pub fn mask(&self, env: &Environment) -> Mask {
+        env.redactor(&self.secrets(env))
+    }
+
+    /// A run of the pack's checks.
+    pub fn run(&self, transport: Arc<dyn Transport>, clock: Arc<dyn Clock>, env: Environment) -> Result<IntegrityRun> {
         let mut run = IntegrityRun::new(self.checks.clone(), transport, clock)
             .options(self.options.clone())
             .waivers(self.waivers.clone())
             .roots(self.roots()?)
             .live(self.live())
-            .secrets(secrets)
-            .secrets(addresses.into_iter().filter(|a| a.contains('@')));
+            .secrets(self.secrets(&env));
         for (name, url) in &self.databases {
             if let Some(url) = url.get(&env) {
                 run = run.database(

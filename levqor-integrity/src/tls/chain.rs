@@ -17,7 +17,7 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
-use x509_parser::oid_registry::{OID_PKIX_AUTHORITY_INFO_ACCESS, OID_SIG_ED25519};
+use x509_parser::oid_registry::OID_PKIX_AUTHORITY_INFO_ACCESS;
 use x509_parser::public_key::PublicKey;
 
 use super::Roots;
@@ -366,14 +366,23 @@ fn broken(at: &X509Certificate<'_>, leaf: &X509Certificate<'_>, sent: &[&X509Cer
 }
 
 /// Whether a certificate is signed with another one's key; `None` if the kind of signature is not known here.
-fn signed_by(cert: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Option<bool> {
-    let key = issuer.public_key();
+pub(crate) fn signed_by(cert: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Option<bool> {
+    verified_by(
+        &cert.signature_algorithm.algorithm.to_id_string(),
+        issuer,
+        cert.tbs_certificate.as_ref(),
+        cert.signature_value.data.as_ref(),
+    )
+}
+
+/// Whether a signature of this kind (an object identifier with dots) over a message is by the key of a certificate.
+pub(crate) fn verified_by(oid: &str, signer: &X509Certificate<'_>, message: &[u8], signature: &[u8]) -> Option<bool> {
+    let key = signer.public_key();
     let curve = || match key.parsed() {
         Ok(PublicKey::EC(point)) => point.key_size(),
         _ => 0,
     };
-    let oid = &cert.signature_algorithm.algorithm;
-    let algorithm: &dyn sig::VerificationAlgorithm = match oid.to_id_string().as_str() {
+    let algorithm: &dyn sig::VerificationAlgorithm = match oid {
         "1.2.840.113549.1.1.5" => &sig::RSA_PKCS1_1024_8192_SHA1_FOR_LEGACY_USE_ONLY,
         "1.2.840.113549.1.1.11" => &sig::RSA_PKCS1_1024_8192_SHA256_FOR_LEGACY_USE_ONLY,
         "1.2.840.113549.1.1.12" => &sig::RSA_PKCS1_2048_8192_SHA384,
@@ -383,15 +392,11 @@ fn signed_by(cert: &X509Certificate<'_>, issuer: &X509Certificate<'_>) -> Option
         "1.2.840.10045.4.3.3" if curve() > 300 => &sig::ECDSA_P384_SHA384_ASN1,
         "1.2.840.10045.4.3.3" => &sig::ECDSA_P256_SHA384_ASN1,
         "1.2.840.10045.4.3.4" => &sig::ECDSA_P521_SHA512_ASN1,
-        _ if *oid == OID_SIG_ED25519 => &sig::ED25519,
+        "1.3.101.112" => &sig::ED25519,
         _ => return None,
     };
     let public = sig::UnparsedPublicKey::new(algorithm, key.subject_public_key.data.as_ref());
-    Some(
-        public
-            .verify(cert.tbs_certificate.as_ref(), cert.signature_value.data.as_ref())
-            .is_ok(),
-    )
+    Some(public.verify(message, signature).is_ok())
 }
 
 /// What the library of clients says against it.

@@ -40,6 +40,11 @@ impl Roots {
         &self.added
     }
 
+    /// The added ones alone: for what the system's authorities do not stand for.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &[u8]> {
+        self.added.iter().map(Vec::as_slice)
+    }
+
     /// Every one, as DER.
     pub(crate) fn all(&self) -> impl Iterator<Item = &[u8]> {
         static SYSTEM: OnceLock<Vec<Vec<u8>>> = OnceLock::new();

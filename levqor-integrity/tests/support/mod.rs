@@ -280,6 +280,7 @@ queries.orphans = { sql = "SELECT count(*) FROM orders o LEFT JOIN customers c O
 base = "http://127.0.0.1:{stub}"
 account = "acct_1"
 prices = ["price_basic", { env = "PRICE_PRO" }]
+webhook_url = "https://localhost/webhooks/stripe"
 
 [check."scheduler.status".jobs]
 nightly = { every = "1d" }
@@ -296,6 +297,7 @@ body = { message = "hello" }
 
 [check."logs.canary"]
 files = ["app.log"]
+max_megabytes = 1
 
 [check."source.ratchet"]
 root = "src"
@@ -351,6 +353,48 @@ async fn headers(State(app): State<App>, request: Request, next: Next) -> Respon
             "default-src 'self' 'unsafe-inline'; object-src 'none'".parse().unwrap(),
         );
     }
+    if app.faults.on("headers.hsts_twice") {
+        h.append("strict-transport-security", "max-age=0".parse().unwrap());
+    }
+    if app.faults.on("headers.frame_all") {
+        h.append("content-security-policy", "frame-ancestors *".parse().unwrap());
+    }
+    for (fault, name, value) in [
+        ("headers.nosniff_wrong", "x-content-type-options", "sniff"),
+        ("headers.frame_wrong", "x-frame-options", "ALLOWALL"),
+        (
+            "headers.csp_star",
+            "content-security-policy",
+            "default-src *; object-src 'none'",
+        ),
+        (
+            "headers.csp_eval",
+            "content-security-policy",
+            "default-src 'self' 'unsafe-eval'; object-src 'none'",
+        ),
+        (
+            "headers.csp_plain",
+            "content-security-policy",
+            "default-src 'self' http://cdn.example; object-src 'none'",
+        ),
+        (
+            "headers.csp_data",
+            "content-security-policy",
+            "script-src 'self' data:; object-src 'none'",
+        ),
+        ("headers.csp_object", "content-security-policy", "script-src 'self'"),
+        ("headers.csp_nonsense", "content-security-policy", "yes please"),
+        ("headers.hsts_nonsense", "strict-transport-security", "includeSubDomains"),
+        ("headers.hsts_zero", "strict-transport-security", "max-age=0"),
+    ] {
+        if app.faults.on(fault) {
+            h.insert(name, value.parse().unwrap());
+        }
+    }
+    if app.faults.on("headers.csp_report") {
+        let policy = h.remove("content-security-policy").unwrap();
+        h.insert("content-security-policy-report-only", policy);
+    }
     if app.faults.on("headers.hsts_short") {
         h.insert("strict-transport-security", "max-age=60".parse().unwrap());
     }
@@ -366,7 +410,26 @@ async fn headers(State(app): State<App>, request: Request, next: Next) -> Respon
 fn app(faults: Faults, log: PathBuf) -> Router {
     let app = App { faults, log };
     Router::new()
-        .route("/", get(|| async { ([("content-type", "text/html")], "<h1>Shop</h1>") }))
+        .route(
+            "/",
+            get(|State(a): State<App>, headers: HeaderMap| async move {
+                let host = headers
+                    .get("host")
+                    .and_then(|h| h.to_str().ok())
+                    .unwrap_or_default()
+                    .to_owned();
+                match () {
+                    () if a.faults.on("root.loop") => {
+                        (StatusCode::FOUND, [("location", format!("https://{host}/"))]).into_response()
+                    }
+                    () if a.faults.on("root.plain") => {
+                        (StatusCode::FOUND, [("location", format!("http://{host}/"))]).into_response()
+                    }
+                    () if a.faults.on("root.502") => StatusCode::BAD_GATEWAY.into_response(),
+                    () => ([("content-type", "text/html")], "<h1>Shop</h1>").into_response(),
+                }
+            }),
+        )
         .route("/health", get(health))
         .route(
             "/public/metrics",
@@ -403,6 +466,24 @@ fn app(faults: Faults, log: PathBuf) -> Router {
                         ([("content-type", "application/json")], "{\"status\": ").into_response()
                     }
                     () if a.faults.on("billing.empty") => ([("content-type", "application/json")], "").into_response(),
+                    () if a.faults.on("billing.nested") => {
+                        good(json!({"status": "ok", "data": {"errors": ["card network down"]}}))
+                    }
+                    () if a.faults.on("billing.cut") => {
+                        let broken = axum::body::Body::from_stream(futures_util::stream::iter([
+                            Ok(Bytes::from_static(b"{\"status\"")),
+                            Err(std::io::Error::other("cut")),
+                        ]));
+                        ([("content-type", "application/json")], broken).into_response()
+                    }
+                    () if a.faults.on("billing.404") => StatusCode::NOT_FOUND.into_response(),
+                    () if a.faults.on("billing.401") => StatusCode::UNAUTHORIZED.into_response(),
+                    () if a.faults.on("billing.429") => StatusCode::TOO_MANY_REQUESTS.into_response(),
+                    () if a.faults.on("billing.gzip") => (
+                        [("content-type", "application/json"), ("content-encoding", "gzip")],
+                        "{\"status\": \"ok\"}",
+                    )
+                        .into_response(),
                     () if a.faults.on("billing.login") => (StatusCode::FOUND, [("location", "/login")]).into_response(),
                     () => good(json!({"status": "ok"})),
                 }
@@ -531,6 +612,7 @@ fn redirects(faults: Faults, secure: u16) -> Router {
             let to = format!("https://localhost:{secure}{path}");
             match () {
                 () if faults.on("redirect.missing") => "hello".into_response(),
+                () if faults.on("redirect.plain") => (StatusCode::MOVED_PERMANENTLY, [("location", "/again")]).into_response(),
                 () if faults.on("redirect.host") => {
                     (StatusCode::MOVED_PERMANENTLY, [("location", "https://example.com/")]).into_response()
                 }
@@ -542,8 +624,15 @@ fn redirects(faults: Faults, secure: u16) -> Router {
 
 fn vendors(faults: Faults) -> Router {
     let on = move |f: &str| faults.on(f);
-    let (a, b, c) = (on.clone(), on.clone(), on);
+    let (a, b, c, d) = (on.clone(), on.clone(), on.clone(), on);
     Router::new()
+        .route("/v1/webhook_endpoints", get(move || async move {
+            if d("stripe.hooks_gone") {
+                return good(json!({"data": []}));
+            }
+            good(json!({"data": [{"url": "https://localhost/webhooks/stripe", "status": if d("stripe.hooks_off") { "disabled" } else { "enabled" },
+                "livemode": !d("stripe.hooks_test")}]}))
+        }))
         .route("/v1/account", get(move || async move {
             match () {
                 () if a("stripe.401") => (StatusCode::UNAUTHORIZED, axum::Json(json!({"error": {"message": "Invalid API Key"}}))).into_response(),

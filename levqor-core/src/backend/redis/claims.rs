@@ -5,10 +5,9 @@
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
-use redis::Script;
 use serde_json::Value;
 
-use super::link::{Lost, Parts, RedisLink, TimeSource};
+use super::link::{Lost, RedisLink, Script, TimeSource};
 use crate::claims::{Claim, Claims};
 use crate::claims::{lost, token};
 use crate::error::{Error, ErrorKind, Result};
@@ -87,18 +86,14 @@ impl RedisClaims {
         outcome: &str,
         now: Millis,
     ) -> Result<(String, String)> {
-        let mut parts = Parts::new(SOURCE);
-        parts.key(format!("levqor:{{{tenant}}}:claim:{key}").into_bytes());
-        parts
-            .argument(op)
-            .argument(self.time.argument(instant(now)))
-            .argument(self.time.slack().to_string());
+        let mut call = SCRIPT.call(1);
+        call.arg(format!("levqor:{{{tenant}}}:claim:{key}"))
+            .arg(op)
+            .arg(self.time.argument(instant(now)))
+            .arg(self.time.slack());
         // A span beyond all calendars would not be exact in a script.
-        parts
-            .argument(span.0.clamp(0, 4_000_000_000_000).to_string())
-            .argument(token)
-            .argument(outcome);
-        self.link.script(&SCRIPT, &parts).await.map_err(Lost::into_error)
+        call.arg(span.0.clamp(0, 4_000_000_000_000)).arg(token).arg(outcome);
+        self.link.script(&call).await.map_err(Lost::into_error)
     }
 }
 

@@ -38,14 +38,15 @@ end
 
 local rules = {}
 
--- Token bucket. State: milliseconds and ticks of the theoretical arrival time.
+-- Token bucket. State: milliseconds and ticks of the theoretical arrival time, as two doubles, which
+-- `buckets.lua` reads faster than text.
 rules.g = {
   load = function(a)
     local v = redis.call('GET', a.key)
     a.level = 0
     if v then
-      local n = numbers(v)
-      if n[1] >= now then a.level = math.min((n[1] - now) * a.p2 + n[2], a.p4) end
+      local ms, ticks = struct.unpack('<dd', v)
+      if ms >= now then a.level = math.min((ms - now) * a.p2 + ticks, a.p4) end
     end
   end,
   capacity = function(a) return a.p3 / a.p1 end,
@@ -65,7 +66,7 @@ rules.g = {
       redis.call('DEL', a.key)
     else
       local ms, ticks = now + div(a.level, a.p2), math.fmod(a.level, a.p2)
-      save(a.key, text(ms, ticks), ms + 1)
+      save(a.key, struct.pack('<dd', ms, ticks), ms + 1)
     end
   end,
   look = function(a)

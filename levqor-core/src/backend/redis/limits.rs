@@ -1,12 +1,12 @@
 //! Limits over Redis: one script decides all asks of a call in one round trip.
 
+use std::io::Write as _;
 use std::sync::LazyLock;
 
 use async_trait::async_trait;
 use aws_lc_rs::digest;
-use redis::Script;
 
-use super::link::{Lost, Parts, RedisLink, TimeSource};
+use super::link::{Lost, RedisLink, Script, TimeSource};
 use crate::backend::memory::MemoryLimits;
 use crate::error::{Error, Result};
 use crate::limits::{
@@ -14,11 +14,9 @@ use crate::limits::{
 };
 use crate::types::{Millis, Tenant};
 
-const SOURCE: &str = include_str!("limits.lua");
-static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(SOURCE));
+static SCRIPT: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("limits.lua")));
 /// The same for calls that only take from token buckets.
-const BUCKETS_SOURCE: &str = include_str!("buckets.lua");
-static BUCKETS: LazyLock<Script> = LazyLock::new(|| Script::new(BUCKETS_SOURCE));
+static BUCKETS: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!("buckets.lua")));
 
 /// What to do while Redis does not answer. Whatever it is, the decision says `degraded`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,44 +82,40 @@ impl RedisLimits {
         let rules: Vec<Rule> = asks.iter().filter_map(|ask| ask.quota.rule().ok()).collect();
         let takes = |(ask, rule): (&Ask, &Rule)| ask.op == Op::Take && matches!(rule, Rule::Gcra(_));
         let plain = asks.iter().zip(&rules).all(takes);
-        let (script, source) = if plain {
-            (&BUCKETS, BUCKETS_SOURCE)
-        } else {
-            (&SCRIPT, SOURCE)
-        };
-        let mut parts = Parts::new(source);
-        parts
-            .argument(self.time.argument(instant(now)))
-            .argument(self.time.slack().to_string());
-        let mut packed = Vec::new();
+        let sums = rules.iter().filter(|rule| has_sum(rule)).count();
+        let mut call = if plain { &BUCKETS } else { &SCRIPT }.call(2 * asks.len() + sums);
+        let mut key = Vec::with_capacity(128);
         for (ask, rule) in asks.iter().zip(&rules) {
-            let state = key_of(tenant, ask, Some(&ask.quota.shape()));
-            let sum = matches!(rule, Rule::SlidingLog(_) | Rule::Concurrency(_)).then(|| [&state, b":n".as_slice()].concat());
-            parts.key(state);
-            parts.key(key_of(tenant, ask, None));
-            if let Some(sum) = sum {
-                parts.key(sum);
-            }
-            let (kind, numbers) = numbers(rule);
-            if plain {
-                packed.extend_from_slice(&f64::from(ask.cost).to_le_bytes());
-                packed.extend(numbers.into_iter().flat_map(exact));
-                continue;
-            }
-            let (op, instant) = operation(ask.op);
-            parts
-                .argument(op)
-                .argument(ask.cost.to_string())
-                .argument(instant.to_string())
-                .argument(kind);
-            for n in numbers {
-                parts.argument(n.to_string());
+            write_key(&mut key, tenant, ask, Some(&ask.quota.shape()));
+            call.arg(key.as_slice());
+            let state = has_sum(rule).then(|| key.clone());
+            write_key(&mut key, tenant, ask, None);
+            call.arg(key.as_slice());
+            if let Some(mut sum) = state {
+                sum.extend_from_slice(b":n");
+                call.arg(sum);
             }
         }
-        if plain {
-            parts.argument(packed);
-        }
-        let answer: Vec<i64> = self.link.script(script, &parts).await?;
+        let answer: Vec<i64> = if plain {
+            let mut packed = Vec::with_capacity(40 * asks.len() + 16);
+            packed.extend(exact(self.time.number(instant(now))));
+            packed.extend(exact(self.time.slack()));
+            for (ask, rule) in asks.iter().zip(&rules) {
+                packed.extend(exact(i64::from(ask.cost)));
+                packed.extend(numbers(rule).1.into_iter().flat_map(exact));
+            }
+            call.arg(packed);
+            let answer: Vec<u8> = self.link.script(&call).await?;
+            answer.as_chunks().0.iter().map(|n| whole(*n)).collect()
+        } else {
+            call.arg(self.time.argument(instant(now))).arg(self.time.slack());
+            for (ask, rule) in asks.iter().zip(&rules) {
+                let (op, instant) = operation(ask.op);
+                let (kind, numbers) = numbers(rule);
+                call.arg(op).arg(ask.cost).arg(instant).arg(kind).arg(&numbers);
+            }
+            self.link.script(&call).await?
+        };
         let (at, rest) = match answer.split_first() {
             Some((at, rest)) if rest.len() == asks.len() * 4 => (*at, rest),
             _ => return Err(Lost::Down),
@@ -204,6 +198,12 @@ fn exact(n: i64) -> [u8; 8] {
     (n as f64).to_le_bytes()
 }
 
+/// A number as a script writes it.
+#[allow(clippy::cast_possible_truncation, reason = "scripts answer whole numbers below 2^53")]
+fn whole(n: [u8; 8]) -> i64 {
+    f64::from_le_bytes(n) as i64
+}
+
 /// An algorithm's letter for the script, and its numbers.
 fn numbers(rule: &Rule) -> (&'static str, [i64; 4]) {
     match rule {
@@ -215,29 +215,30 @@ fn numbers(rule: &Rule) -> (&'static str, [i64; 4]) {
     }
 }
 
-/// The name of a key in Redis. Each part stands behind its length, so that no two pairs of name and key
-/// share one; a long key is told by its SHA-256.
-fn key_of(tenant: &Tenant, ask: &Ask, shape: Option<&[u8; 16]>) -> Vec<u8> {
-    let mut key = format!(
-        "levqor:{{{tenant}}}:{}:{}:{}:",
-        if shape.is_some() { "limit" } else { "block" },
-        ask.name.len(),
-        ask.name
-    )
-    .into_bytes();
+/// Whether a rule keeps the sum of its entries beside them.
+fn has_sum(rule: &Rule) -> bool {
+    matches!(rule, Rule::SlidingLog(_) | Rule::Concurrency(_))
+}
+
+/// Writes the name of a key in Redis. Each part stands behind its length, so that no two pairs of name and
+/// key share one; a long key is told by its SHA-256.
+fn write_key(to: &mut Vec<u8>, tenant: &Tenant, ask: &Ask, shape: Option<&[u8; 16]>) {
+    to.clear();
+    let kind = if shape.is_some() { "limit" } else { "block" };
+    // Writing to memory does not fail.
+    let _ = write!(to, "levqor:{{{tenant}}}:{kind}:{}:{}:", ask.name.len(), ask.name);
     if let Some(shape) = shape {
         // Letter, limit, period: the shape's own fields, readable.
-        key.push(shape[0]);
-        key.extend_from_slice(format!("{}/{}:", ask.quota.limit(), ask.quota.period().0).as_bytes());
+        to.push(shape[0]);
+        let _ = write!(to, "{}/{}:", ask.quota.limit(), ask.quota.period().0);
     }
     if ask.key.len() <= 128 {
-        key.push(b'=');
-        key.extend_from_slice(&ask.key);
+        to.push(b'=');
+        to.extend_from_slice(&ask.key);
     } else {
-        key.push(b'#');
-        key.extend_from_slice(digest::digest(&digest::SHA256, &ask.key).as_ref());
+        to.push(b'#');
+        to.extend_from_slice(digest::digest(&digest::SHA256, &ask.key).as_ref());
     }
-    key
 }
 
 #[async_trait]

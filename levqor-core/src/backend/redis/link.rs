@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, Script, ServerErrorKind};
+use redis::{Arg, AsyncConnectionConfig, Client, Cmd, FromRedisValue, RedisError, ServerErrorKind, ToRedisArgs};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -18,6 +18,8 @@ use crate::types::{Millis, random_bytes};
 
 /// What a call may take, connecting included.
 const BUDGET: Duration = Duration::from_millis(100);
+/// Calls that may stand between their callers and the connection.
+const WAITING: usize = 1_024;
 /// Between two looks whether Redis is back.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
 /// What one such look may take.
@@ -41,6 +43,14 @@ impl TimeSource {
         match self {
             TimeSource::Server => String::new(),
             TimeSource::Caller => now.to_string(),
+        }
+    }
+
+    /// The same as a number: less than 0 for Redis' own.
+    pub(super) fn number(self, now: i64) -> i64 {
+        match self {
+            TimeSource::Server => -1,
+            TimeSource::Caller => now,
         }
     }
 
@@ -138,18 +148,12 @@ impl RedisLink {
     }
 
     /// Runs a script in one round trip; in two after Redis has lost or never seen it.
-    pub(super) async fn script<T: FromRedisValue>(&self, script: &Script, parts: &Parts) -> Result<T, Lost> {
-        self.run(async |mut connection| {
-            let cached = parts.command("EVALSHA", script.get_hash().as_bytes());
-            match cached.query_async(&mut connection).await {
-                Err(e) if e.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
-                    parts
-                        .command("EVAL", parts.source.as_bytes())
-                        .query_async(&mut connection)
-                        .await
-                }
-                answer => answer,
+    pub(super) async fn script<T: FromRedisValue>(&self, call: &Call) -> Result<T, Lost> {
+        self.run(async |mut connection| match call.cached.query_async(&mut connection).await {
+            Err(e) if e.kind() == redis::ErrorKind::Server(ServerErrorKind::NoScript) => {
+                call.whole().query_async(&mut connection).await
             }
+            answer => answer,
         })
         .await
     }
@@ -272,11 +276,12 @@ impl Inner {
 
     /// A connection that has answered.
     async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        // No shorter than what a call may take, which ends by its own deadline.
-        let at_most = self.budget.max(PROBE_BUDGET);
+        // Every use of the connection ends by a deadline of its own; a second timer for each answer would do
+        // nothing but cost. Callers that come while a write is under way find room, instead of waiting twice.
         let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(at_most))
-            .set_response_timeout(Some(at_most));
+            .set_connection_timeout(Some(self.budget.max(PROBE_BUDGET)))
+            .set_response_timeout(None)
+            .set_pipeline_buffer_size(WAITING);
         let mut connection = self.client.get_multiplexed_async_connection_with_config(&config).await?;
         redis::cmd("PING").query_async::<()>(&mut connection).await?;
         Ok(connection)
@@ -306,37 +311,52 @@ fn is_outage(e: &RedisError) -> bool {
         )
 }
 
-/// Keys and arguments of a script.
-pub(super) struct Parts {
+/// A script with its source, which Redis knows by its hash.
+pub(super) struct Script {
     source: &'static str,
-    keys: Vec<Vec<u8>>,
-    arguments: Vec<Vec<u8>>,
+    hash: String,
 }
 
-impl Parts {
+impl Script {
     pub(super) fn new(source: &'static str) -> Self {
-        Parts {
+        Script {
             source,
-            keys: Vec::new(),
-            arguments: Vec::new(),
+            hash: redis::Script::new(source).get_hash().to_owned(),
         }
     }
 
-    pub(super) fn key(&mut self, key: Vec<u8>) -> &mut Self {
-        self.keys.push(key);
+    /// A call with so many keys, which come before all arguments.
+    pub(super) fn call(&self, keys: usize) -> Call {
+        let mut cached = Cmd::with_capacity(keys + 8, 64 * (keys + 2));
+        cached.arg("EVALSHA").arg(&self.hash).arg(keys);
+        Call {
+            source: self.source,
+            cached,
+        }
+    }
+}
+
+/// A call of a script.
+pub(super) struct Call {
+    source: &'static str,
+    cached: Cmd,
+}
+
+impl Call {
+    /// A key, or after all of them an argument.
+    pub(super) fn arg(&mut self, part: impl ToRedisArgs) -> &mut Self {
+        self.cached.arg(part);
         self
     }
 
-    pub(super) fn argument(&mut self, argument: impl Into<Vec<u8>>) -> &mut Self {
-        self.arguments.push(argument.into());
-        self
-    }
-
-    fn command(&self, name: &str, script: &[u8]) -> Cmd {
-        let mut cmd = redis::cmd(name);
-        cmd.arg(script).arg(self.keys.len());
-        for part in self.keys.iter().chain(&self.arguments) {
-            cmd.arg(part.as_slice());
+    /// The same with the script's text instead of its hash.
+    fn whole(&self) -> Cmd {
+        let mut cmd = redis::cmd("EVAL");
+        cmd.arg(self.source);
+        for part in self.cached.args_iter().skip(2) {
+            if let Arg::Simple(part) = part {
+                cmd.arg(part);
+            }
         }
         cmd
     }

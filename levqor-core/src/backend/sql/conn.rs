@@ -13,6 +13,8 @@ pub(super) enum Arg {
     Text(Arc<str>),
     /// BIGINT.
     Int(i64),
+    /// NULL.
+    Null,
     /// An array of TEXT (Postgres).
     Texts(Vec<Option<Arc<str>>>),
     /// An array of BIGINT (Postgres).

@@ -135,7 +135,20 @@ fn without_nul(cells: Vec<Cell>) -> Result<Vec<Cell>, Fault> {
     }
 }
 
-/// Many rows of cells as the arguments of one statement.
+/// Many rows of cells as the arguments of one statement, each value by itself.
+pub(super) fn flat(rows: impl Iterator<Item = Vec<Cell>>) -> Result<Vec<Arg>, Fault> {
+    let mut args = Vec::new();
+    for cells in rows {
+        args.extend(without_nul(cells)?.into_iter().map(|cell| match cell {
+            Cell::Null => Arg::Null,
+            Cell::Int(n) => Arg::Int(n),
+            Cell::Text(text) => Arg::Text(text),
+        }));
+    }
+    Ok(args)
+}
+
+/// Many rows of cells as the arguments of one statement, in one argument or one for each column.
 pub(super) fn pack(dialect: Dialect, kinds: &[Kind], rows: impl Iterator<Item = Vec<Cell>>) -> Result<Vec<Arg>, Fault> {
     let rows = rows.map(without_nul);
     Ok(match dialect {
@@ -178,7 +191,7 @@ pub(super) fn pack(dialect: Dialect, kinds: &[Kind], rows: impl Iterator<Item = 
                         (Arg::Texts(v), _) => v.push(None),
                         (Arg::Ints(v), Cell::Int(n)) => v.push(Some(n)),
                         (Arg::Ints(v), _) => v.push(None),
-                        (Arg::Text(_) | Arg::Int(_), _) => {}
+                        (Arg::Text(_) | Arg::Int(_) | Arg::Null, _) => {}
                     }
                 }
             }

@@ -186,6 +186,7 @@ fn bind(args: Vec<Arg>) -> Result<PgArguments, Fault> {
         match arg {
             Arg::Text(t) => bound.add(t.as_ref().to_owned()),
             Arg::Int(n) => bound.add(n),
+            Arg::Null => bound.add(Option::<i64>::None),
             Arg::Texts(v) => bound.add(v.into_iter().map(own).collect::<Vec<_>>()),
             Arg::Ints(v) => bound.add(v),
         }

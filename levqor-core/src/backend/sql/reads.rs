@@ -103,7 +103,9 @@ impl QueueRead for SqlReads {
             }
             _ => None,
         });
-        Ok(counts.collect())
+        let mut counts: Vec<_> = counts.collect();
+        counts.sort_unstable();
+        Ok(counts)
     }
 
     async fn queues(&self) -> Result<Vec<Arc<QueueSettings>>> {

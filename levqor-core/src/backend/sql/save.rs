@@ -1,10 +1,10 @@
-//! From the working set into the database: one statement per table and kind of change.
+//! From the working set into the database: one statement (in SQLite a few) per table and kind of change.
 
 use std::sync::Arc;
 
 use super::conn::{Conn, Fault};
-use super::load::pack;
-use super::text::{Dialect, TableSql};
+use super::load::{flat, pack};
+use super::text::{Dialect, Many, TableSql};
 use crate::error::Result;
 use crate::store::Rows;
 use crate::table::{Cell, Change, Kind, Row, Table};
@@ -32,7 +32,6 @@ async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) 
         }
     }
     let sql = TableSql::of::<R>(dialect);
-    let kinds: Vec<Kind> = R::COLUMNS.iter().map(|c| c.kind).collect();
     if !deletes.is_empty() {
         let key_kinds: Vec<Kind> = R::KEY
             .iter()
@@ -42,13 +41,23 @@ async fn table<R: Row>(t: &mut Table<R>, conn: &mut dyn Conn, dialect: Dialect) 
         conn.execute(&sql.delete, pack(dialect, &key_kinds, deletes.into_iter())?)
             .await?;
     }
-    if !inserts.is_empty() {
-        conn.execute(&sql.insert, pack(dialect, &kinds, inserts.iter().map(|r| r.cells()))?)
-            .await?;
-    }
-    if !updates.is_empty() {
-        conn.execute(&sql.update, pack(dialect, &kinds, updates.iter().map(|r| r.cells()))?)
-            .await?;
-    }
+    write(&sql.insert, &inserts, conn, dialect).await?;
+    write(&sql.update, &updates, conn, dialect).await?;
     Ok(true)
+}
+
+/// Writes rows, as many at once as the statement takes.
+async fn write<R: Row>(sql: &Many, rows: &[Arc<R>], conn: &mut dyn Conn, dialect: Dialect) -> Result<(), Fault> {
+    if dialect == Dialect::Postgres && !rows.is_empty() {
+        let kinds: Vec<Kind> = R::COLUMNS.iter().map(|c| c.kind).collect();
+        let args = pack(dialect, &kinds, rows.iter().map(|r| r.cells()))?;
+        return conn.execute(sql.all(), args).await;
+    }
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let (now, later) = rest.split_at(Many::step(rest.len()));
+        conn.execute(sql.of(now.len()), flat(now.iter().map(|r| r.cells()))?).await?;
+        rest = later;
+    }
+    Ok(())
 }

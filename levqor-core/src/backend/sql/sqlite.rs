@@ -70,9 +70,11 @@ pub async fn open(url: &str, options: &SqlOptions, now: Millis) -> Result<SqlSto
         })
         .busy_timeout(Duration::from_secs(10))
         .foreign_keys(false)
-        .statement_cache_capacity(256)
+        .statement_cache_capacity(512)
         .disable_statement_logging()
-        .pragma("cache_size", "-16000");
+        .pragma("cache_size", "-16000")
+        // What a statement would need to be undone is kept in memory, not written to a file.
+        .pragma("temp_store", "MEMORY");
     let lock = WriteLock::open(&path)?;
 
     // Switching to the write-ahead log, making the file and migrating it must not race.
@@ -220,8 +222,9 @@ fn bind(args: Vec<Arg>) -> Result<SqliteArguments, Fault> {
     let mut bound = SqliteArguments::default();
     for arg in args {
         match arg {
-            Arg::Text(t) => bound.add(t.as_ref().to_owned()),
+            Arg::Text(t) => bound.add(t),
             Arg::Int(n) => bound.add(n),
+            Arg::Null => bound.add(Option::<i64>::None),
             Arg::Texts(_) | Arg::Ints(_) => return Err(Fault::Other("SQLite has no arrays".into())),
         }
         .map_err(|e| Fault::Value(e.to_string()))?;
@@ -307,7 +310,14 @@ impl Conn for SqliteConn {
 struct WriteLock(Arc<PathBuf>);
 
 /// A taken lock; dropping it gives it back.
-struct Held(#[allow(dead_code, reason = "closing the file is what unlocks it")] File);
+struct Held(File);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // Closing the file does not do it while a process that was forked meanwhile has it open as well.
+        let _ = self.0.unlock();
+    }
+}
 
 impl WriteLock {
     fn open(db: &Path) -> Result<Self> {

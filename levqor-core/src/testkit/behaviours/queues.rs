@@ -277,11 +277,11 @@ pub async fn debounced_jobs_become_one(s: &Stores) {
     for (now, new, due) in [(0, 0, 100), (80, 1, 180), (160, 2, 250), (240, 3, 250)] {
         let answer = must(store, at(now), enqueue(&made[new])).await;
         let job = job_answer(&answer);
-        assert_eq!((&job.id, job.run_at, &job.args), (&made[0].id, at(due), &made[new].args));
+        assert_eq!((&job.id, job.run_at, job.input()), (&made[0].id, at(due), &*made[new].args));
     }
     assert!(lease(store, at(249), "q", 10).await.is_empty());
     let leased = lease_one(store, at(250), "q").await;
-    assert_eq!(&*leased.args, "{\"n\":3}");
+    assert_eq!(leased.input(), "{\"n\":3}");
     // While it runs, there is nothing to wait for: the next one is dropped.
     let late = unique(0, then);
     assert_eq!(job_answer(&must(store, at(260), enqueue(&late)).await).id, made[0].id);

@@ -1,0 +1,7 @@
+//! The command line `levqor`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(levqor::cli::main(std::env::args_os()))
+}
