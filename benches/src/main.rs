@@ -5,9 +5,9 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is a program for a terminal")]
 #![allow(clippy::cast_precision_loss, reason = "counts that are measured are small")]
 
+mod connectors;
 mod credits;
 mod duel;
-mod connectors;
 mod engine;
 mod ground;
 mod growth;
