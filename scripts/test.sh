@@ -94,4 +94,5 @@ services_start
 # One function per language; each calls `run`.
 run_rust
 run_python
+if [ -z "$SOAK" ]; then run node scripts/test-node.sh "${NAMES[@]}"; fi
 DONE=yes

@@ -46,4 +46,9 @@ writeFileSync(
   path.join(home, 'dist/elsewhere.mjs'),
   "import 'levqor runs in Node.js only: import it from server code (not from the browser, and not with the edge runtime)';\n",
 );
+// Next compiles `instrumentation.ts` for its edge runtime too. Whoever imports more there is told by this file's name.
+writeFileSync(
+  path.join(home, 'dist/only-instrumentation-on-the-edge.mjs'),
+  'export const onRequestError = () => {};\nexport const instrumentation = () => async () => {};\n',
+);
 console.log(`built: ${readdirSync(path.join(home, 'dist')).length} files in dist`);

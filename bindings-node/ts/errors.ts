@@ -53,10 +53,13 @@ export class LevqorError extends Error {
   readonly details: Readonly<Record<string, unknown>>;
   /** HTTP headers that belong to an answer with this error. */
   readonly headers: readonly (readonly [string, string])[];
-  #problem: Record<string, unknown> | undefined;
+  readonly #problem: Record<string, unknown> | undefined;
+  /** The message without the place. */
+  readonly #plain: string;
 
   constructor(data: ErrorData) {
     super(data.at ? `${data.message} (at ${data.at})` : data.message);
+    this.#plain = data.message;
     this.code = data.code;
     this.kind = data.kind;
     this.status = data.status;
@@ -77,8 +80,9 @@ export class LevqorError extends Error {
   problem(): Record<string, unknown> {
     return {
       ...(this.#problem ?? {
-        type: `urn:levqor:error:${this.code}`, title: this.message, status: this.status, code: this.code, retryable: this.retryable,
+        type: `urn:levqor:error:${this.code}`, title: this.#plain, status: this.status, code: this.code, retryable: this.retryable,
         ...(this.hint ? { detail: this.hint } : {}), ...(this.at ? { at: this.at } : {}),
+        ...(this.faults.length > 0 ? { errors: this.faults } : {}),
       }),
     };
   }
@@ -97,7 +101,7 @@ export class LevqorError extends Error {
     const given = <K extends string, V>(name: K, value: V | undefined): Partial<Record<K, V>> =>
       value === undefined ? {} : ({ [name]: value } as Record<K, V>);
     return {
-      kind: this.kind, code: this.code, message: this.message, class: this.name, status: this.status, retryable: this.retryable,
+      kind: this.kind, code: this.code, message: this.#plain, class: this.name, status: this.status, retryable: this.retryable,
       effect: this.effect, details: { ...this.details }, headers: this.headers.map(([n, v]) => [n, v]), faults: [...this.faults],
       ...given('at', this.at), ...given('hint', this.hint), ...given('retry_after', this.retryAfter),
     };

@@ -42,6 +42,12 @@ fn read<T: DeserializeOwned>(value: Value, name: &str, kind: &str) -> Result<T> 
         let e = Error::invalid("amount.float", "an amount of credits is never a fraction of floating point");
         return Err(e.at(name).hint("give a bigint, a whole number, or a text like \"2.5\""));
     }
+    // With the code that the amount's own fault has.
+    if kind.contains("Amount")
+        && let Value::String(text) = &value
+    {
+        text.parse::<MicroCredits>().map_err(|e| e.at(name))?;
+    }
     serde_json::from_value(value).map_err(|e| Error::invalid("argument.invalid", e.to_string()).at(name))
 }
 

@@ -86,16 +86,7 @@ impl Keys<'_> {
     /// `key.malformed`, `key.unknown`, `key.expired` and `key.revoked` (401), `key.scope_missing` (403).
     pub async fn verify<S: AsRef<str>>(&self, text: &str, scopes: &[S]) -> Result<Arc<KeyInfo>> {
         if let Some(outcome) = self.verify_now(text, scopes) {
-            if self.0.inner.keys.due(self.0.now())
-                && let Ok(runtime) = tokio::runtime::Handle::try_current()
-            {
-                let engine = self.0.clone();
-                drop(runtime.spawn(async move {
-                    if let Err(e) = engine.keys().flush().await {
-                        tracing::warn!(code = e.code(), "the last use of keys could not be written down");
-                    }
-                }));
-            }
+            self.flush_later();
             return outcome;
         }
         let text = parse(text, self.prefix())?;
@@ -106,7 +97,25 @@ impl Keys<'_> {
         let document = document(&record)?;
         let cached = Cached::new(self.0.tenant.clone(), id, &document, now);
         let cached = self.0.inner.keys.put(&text, cached, now);
-        self.judge(&cached, &text, scopes)
+        let outcome = self.judge(&cached, &text, scopes);
+        self.flush_later();
+        outcome
+    }
+
+    /// Writes last uses down beside the call, if it is time.
+    fn flush_later(&self) {
+        if !self.0.inner.keys.due(self.0.now()) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let engine = self.0.clone();
+        drop(runtime.spawn(async move {
+            if let Err(e) = engine.keys().flush().await {
+                tracing::warn!(code = e.code(), "the last use of keys could not be written down");
+            }
+        }));
     }
 
     /// The same without waiting for anything: `None` if the key has to be looked up. A malformed one has not.
