@@ -18,6 +18,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use levqor_core::connector::{Action, AuthKind, Connection, Connector, Cx, Idempotency, Manifest, Output, SideEffect};
 use levqor_core::error::{Effect, Error, ErrorKind, Result};
+use levqor_core::layers::Redactor;
 use levqor_core::transport::{Reach, Request, Response};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,7 +26,7 @@ use serde_json::Value;
 use url::{Url, form_urlencoded};
 
 use crate::kit::{base_url, flag, known_settings, read, schema, setting_error, settings, text, timeout};
-use crate::status::{is_json, refusal};
+use crate::status::{is_json, refusal, without_secrets};
 
 const SETTINGS: [&str; 8] = [
     "base_url",
@@ -251,6 +252,10 @@ impl Connector for Http {
             input.expect.contains(&answer.status)
         };
         if !wanted {
+            let answer = match cx.connection.as_deref() {
+                Some(connection) => without_secrets(&answer, &Redactor::of(connection)),
+                None => answer,
+            };
             return Err(refusal(&what, input.method.safe(), &answer, cx.clock.now()));
         }
         let answer = decode(&what, input.method, answer)?;

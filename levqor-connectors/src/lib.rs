@@ -19,6 +19,9 @@
 //! | `mcp` | none: the [server](mcp) that offers actions to language models |
 //! | `workspace` | Asana, Jira, Linear, Notion, Trello |
 
+// What shapes a request has one type, whether it can fail or not.
+#![allow(clippy::unnecessary_wraps)]
+
 #[cfg(feature = "ai")]
 mod ai;
 // A build with some of the families uses some of it.

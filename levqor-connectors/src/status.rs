@@ -1,6 +1,7 @@
 //! What an HTTP status means for a run.
 
 use levqor_core::error::{Effect, Error, ErrorKind};
+use levqor_core::layers::Redactor;
 use levqor_core::transport::{Response, retry_after};
 use levqor_core::types::Millis;
 use serde_json::Value;
@@ -71,6 +72,24 @@ pub(crate) fn refusal(what: &str, safe: bool, answer: &Response, now: Millis) ->
         "http.unauthorized" => e.hint("the credentials are missing, wrong or expired; renew the connection"),
         "http.redirected" => e.hint("the redirect was not followed; ask the new address, or allow redirects for GET and HEAD"),
         _ => e,
+    }
+}
+
+/// An answer without the secrets that it gives back. Before anything of it is cut: the half of a secret is none that a
+/// redactor knows.
+pub(crate) fn without_secrets(answer: &Response, redactor: &Redactor) -> Response {
+    let body = match serde_json::from_slice::<Value>(&answer.body) {
+        Ok(mut value) => {
+            redactor.value(&mut value);
+            value.to_string()
+        }
+        Err(_) => redactor.text(&String::from_utf8_lossy(&answer.body)),
+    };
+    Response {
+        status: answer.status,
+        headers: answer.headers.iter().map(|(n, v)| (n.clone(), redactor.text(v))).collect(),
+        body: body.into(),
+        url: answer.url.clone(),
     }
 }
 

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use levqor_core::access::signature::{HEADER_ID, HEADER_SIGNATURE, HEADER_TIMESTAMP, Secret, sign};
 use levqor_core::connector::{Action, AuthKind, Connection, Connector, Cx, Idempotency, Manifest, Output, SideEffect};
 use levqor_core::error::{Error, ErrorKind, Result};
+use levqor_core::layers::Redactor;
 use levqor_core::transport::Request;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -19,7 +20,7 @@ use serde_json::Value;
 use url::Url;
 
 use crate::kit::{known_settings, read, schema, setting_error, settings, text, timeout};
-use crate::status::refusal;
+use crate::status::{refusal, without_secrets};
 
 /// Input of `webhook.send`.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -154,7 +155,10 @@ impl Connector for Webhook {
                 Err(e.hint("the receiver wants no more messages here; disable the endpoint"))
             }
             // The standard has every other failure repeated: a receiver that refuses today may be mended tomorrow.
-            _ => Err(refusal(&what, false, &answer, now).retry(true)),
+            _ => {
+                let answer = without_secrets(&answer, &Redactor::of(connection));
+                Err(refusal(&what, false, &answer, now).retry(true))
+            }
         }
     }
 

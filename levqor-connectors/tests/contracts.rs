@@ -342,19 +342,27 @@ async fn answers_that_break_off_never_come_or_make_no_sense() {
     assert!(cut >= 90 && silent >= 90 && nonsense >= 80, "{cut} {silent} {nonsense}");
 }
 
-/// Where a stand-in that judges by the vendors' own descriptions has each connector.
-fn judges() -> Option<(String, Vec<(&'static str, &'static str)>)> {
+/// Where a stand-in that judges by the vendors' own descriptions has each connector that it knows.
+async fn judges() -> Option<(String, Vec<(String, String)>)> {
     let url = std::env::var("LEVQOR_CONTRACTS_URL").ok()?;
-    let same = [
-        "slack", "gmail", "notion", "resend", "telegram", "stripe", "openai", "sentry", "github", "twilio", "sendgrid",
-    ];
-    let mut all: Vec<(&str, &str)> = same.map(|name| (name, name)).to_vec();
-    all.extend([
-        ("google_sheets", "sheets"),
-        ("google_drive", "drive"),
-        ("google_calendar", "calendar"),
-    ]);
-    Some((url.trim_end_matches('/').to_owned(), all))
+    let url = url.trim_end_matches('/').to_owned();
+    let served = admin(&url, "services", None).await;
+    let served: BTreeSet<&str> = served.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    let mut all = Vec::new();
+    for c in levqor_connectors::all() {
+        let name = c.manifest().name.clone();
+        let service = match name.as_str() {
+            "google_sheets" => "sheets",
+            "google_drive" => "drive",
+            "google_calendar" => "calendar",
+            "onedrive" | "outlook" | "teams" => "msgraph",
+            same => same,
+        };
+        if served.contains(service) && !OTHERS.contains(&name.as_str()) && name != "s3" {
+            all.push((name.clone(), service.to_owned()));
+        }
+    }
+    Some((url, all))
 }
 
 /// The stand-in is one; whoever asks it is alone with it.
@@ -392,7 +400,7 @@ fn before_the_judge(url: &str, service: &str, connection: &Value) -> Cx {
 /// Without `LEVQOR_CONTRACTS_URL` nobody judges, and the cases above are all there is; this test says which it was.
 #[tokio::test]
 async fn requests_stand_before_the_vendors_own_descriptions() {
-    let Some((url, judges)) = judges() else {
+    let Some((url, judges)) = judges().await else {
         println!("vendors' descriptions: not asked, LEVQOR_CONTRACTS_URL is not set");
         return;
     };
@@ -415,7 +423,7 @@ async fn requests_stand_before_the_vendors_own_descriptions() {
                     json!({"status": a["status"].as_u64().unwrap_or(200), "headers": a["headers"].as_object().cloned().unwrap_or_default(), "body": body})
                 });
                 let answers: Vec<Value> = answers.filter(|a| a["body"] != "OK - 8").collect();
-                for service in [*service, "twilio_verify", "twilio_lookups", "sentry_ingest"] {
+                for service in [service.as_str(), "twilio_verify", "twilio_lookups", "sentry_ingest"] {
                     let script = json!({"service": service, "match": "", "responses": answers});
                     admin(&url, "script", Some(&script)).await;
                 }
@@ -453,7 +461,7 @@ async fn requests_stand_before_the_vendors_own_descriptions() {
 /// What the stand-in does to the first requests, and how the call is to end.
 #[tokio::test]
 async fn faults_that_a_stand_in_injects_end_as_they_should() {
-    let Some((url, judges)) = judges() else {
+    let Some((url, judges)) = judges().await else {
         println!("injected faults: none, LEVQOR_CONTRACTS_URL is not set");
         return;
     };
@@ -492,7 +500,7 @@ async fn faults_that_a_stand_in_injects_end_as_they_should() {
         let first = case["requests"][0]["method"].as_str().unwrap();
         for (about, response, kind) in &faults {
             admin(&url, "reset", Some(&json!({}))).await;
-            for service in [*service, "twilio_verify", "twilio_lookups", "sentry_ingest"] {
+            for service in [service.as_str(), "twilio_verify", "twilio_lookups", "sentry_ingest"] {
                 admin(
                     &url,
                     "script",

@@ -3,6 +3,8 @@
 
 mod support;
 
+use std::fmt::Write as _;
+
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
@@ -17,7 +19,10 @@ const SECRET: &str = "it is a secret of some length";
 const URL: &str = "https://shop.example/hooks/in?account=a%2Fb";
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut hex, b| {
+        let _ = write!(hex, "{b:02x}");
+        hex
+    })
 }
 
 fn mac(algorithm: hmac::Algorithm, message: &[u8]) -> Vec<u8> {

@@ -120,13 +120,12 @@ impl Auth {
     ) -> Result<()> {
         let mut bearer = |token: &str| headers.push(("authorization".into(), format!("Bearer {token}")));
         match self {
-            Auth::Open | Auth::Sign(..) | Auth::Own(..) => {}
+            // The session puts settings into the query, and signs.
+            Auth::Open | Auth::Sign(..) | Auth::Own(..) | Auth::Query(_) => {}
             Auth::Key(user, (name, _)) => {
                 let both = format!("{user}:{}", text(connection, name)?.unwrap_or_default());
                 headers.push(("authorization".into(), format!("Basic {}", STANDARD.encode(both))));
             }
-            // The session puts them into the query.
-            Auth::Query(_) => {}
             Auth::Header(all) => {
                 for ((setting, _), header, before) in *all {
                     if let Some(value) = text(connection, setting)? {

@@ -1,13 +1,14 @@
 //! What an answer that is no success means.
 
 use levqor_core::error::{Effect, Error, ErrorKind};
+use levqor_core::layers::Redactor;
 use levqor_core::transport::{Response, retry_after};
 use levqor_core::types::Millis;
 use serde_json::Value;
 
 use super::session::Session;
 use crate::kit::shown;
-use crate::status::{effect, said};
+use crate::status::{effect, said, without_secrets};
 
 /// The classes of failure that a vendor's code can mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -140,7 +141,8 @@ const REQUEST_IDS: [&str; 8] = [
 /// The error of an answer; `None` if it is a success.
 ///
 /// `safe`: the request changes nothing, whatever its action does.
-pub(crate) fn fault(session: &Session<'_>, safe: bool, answer: &Response) -> Option<Error> {
+/// `token`: a token that was renewed, which is no setting of the connection.
+pub(crate) fn fault(session: &Session<'_>, safe: bool, answer: &Response, token: Option<&str>) -> Option<Error> {
     let faults = &session.vendor().faults;
     let good = (200..300).contains(&answer.status);
     if good && faults.ok.is_empty() && faults.failed.is_empty() {
@@ -156,7 +158,10 @@ pub(crate) fn fault(session: &Session<'_>, safe: bool, answer: &Response) -> Opt
     if good && !no && !faults.failed.iter().any(filled) {
         return None;
     }
-    Some(error(session, safe || session.safe(), answer, &body, good))
+    let secrets = session.connection.secrets().into_iter().chain(token);
+    let answer = without_secrets(answer, &Redactor::new(secrets));
+    let body = (faults.read)(&answer.body);
+    Some(error(session, safe || session.safe(), &answer, &body, good))
 }
 
 fn error(session: &Session<'_>, safe: bool, answer: &Response, body: &Value, good: bool) -> Error {

@@ -65,8 +65,12 @@ impl Pages {
             }
             pages += 1;
             let field = match self.next {
-                Next::Cursor(_, to) | Next::LastId(_, to) | Next::Flagged(_, _, to) => to,
-                Next::Full(to, ..) | Next::Offset(_, to) | Next::Total(_, to) => to,
+                Next::Cursor(_, to)
+                | Next::LastId(_, to)
+                | Next::Flagged(_, _, to)
+                | Next::Full(to, ..)
+                | Next::Offset(_, to)
+                | Next::Total(_, to) => to,
                 Next::Link | Next::Uri(_) => "next",
             };
             match next {

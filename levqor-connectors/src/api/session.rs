@@ -151,7 +151,7 @@ impl<'a> Session<'a> {
                 sign(self, &ask, &path, &mut headers)?;
             }
             let answer = self.transmit(&ask, path, headers, reach).await?;
-            let Some(error) = fault(self, ask.safe(), &answer) else {
+            let Some(error) = fault(self, ask.safe(), &answer, token.as_deref()) else {
                 return Ok(self.reply(answer));
             };
             let renewable = matches!(error.code(), "auth.expired" | "auth.invalid") && refused.is_none();
@@ -183,7 +183,7 @@ impl<'a> Session<'a> {
         };
         let headers = ask.headers.clone();
         let answer = self.transmit(&ask, url.into(), headers, reach).await?;
-        match fault(self, ask.safe(), &answer) {
+        match fault(self, ask.safe(), &answer, None) {
             None => Ok(self.reply(answer)),
             Some(error) => Err(error),
         }

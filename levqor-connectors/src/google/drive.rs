@@ -1,5 +1,7 @@
 //! Google Drive. <https://developers.google.com/workspace/drive/api/reference/rest/v3>
 
+use std::fmt::Write as _;
+
 use levqor_core::error::{Effect, Error, ErrorKind, Result};
 use levqor_core::types::Millis;
 use serde_json::{Value, json};
@@ -241,10 +243,10 @@ fn polls() -> Vec<Poll> {
             let mut q = "trashed = false".to_owned();
             if let Some(folder) = input.get("folder").and_then(Value::as_str) {
                 let folder = folder.replace('\\', "\\\\").replace('\'', "\\'");
-                q.push_str(&format!(" and '{folder}' in parents"));
+                let _ = write!(q, " and '{folder}' in parents");
             }
             if let Some(at) = since(cursor) {
-                q.push_str(&format!(" and modifiedTime >= '{at}'"));
+                let _ = write!(q, " and modifiedTime >= '{at}'");
             }
             let known = since(cursor).is_some();
             json!({

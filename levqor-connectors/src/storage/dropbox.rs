@@ -1,5 +1,7 @@
 //! Dropbox: files and folders. <https://www.dropbox.com/developers/documentation/http/documentation>
 
+use std::fmt::Write as _;
+
 use levqor_core::error::Result;
 use serde_json::{Value, json};
 
@@ -201,7 +203,9 @@ fn argument(value: &Value) -> String {
     for unit in value.to_string().encode_utf16() {
         match u8::try_from(unit) {
             Ok(b @ b' '..=b'~') => out.push(char::from(b)),
-            _ => out.push_str(&format!("\\u{unit:04x}")),
+            _ => {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
         }
     }
     out

@@ -140,9 +140,9 @@ TELEGRAM = {"token": "123:abc"}
 for action, data, call, answer in [
     ("telegram.send_message", {"chat_id": 7, "text": "Hi", "parse_mode": "HTML"},
      lambda: bot.send_message(7, "Hi", parse_mode="HTML"), MESSAGE),
-    ("telegram.edit_message_text", {"chat_id": 7, "message_id": 1, "text": "Hello"},
+    ("telegram.edit_message", {"chat_id": 7, "message_id": 1, "text": "Hello"},
      lambda: bot.edit_message_text("Hello", chat_id=7, message_id=1), MESSAGE),
-    ("telegram.answer_callback_query", {"callback_query_id": "q1", "text": "Done"},
+    ("telegram.answer_callback", {"callback_query_id": "q1", "text": "Done"},
      lambda: bot.answer_callback_query("q1", text="Done"), {"ok": True, "result": True}),
     ("telegram.set_webhook", {"url": "https://x.example/in", "secret_token": "s1"},
      lambda: bot.set_webhook("https://x.example/in", secret_token="s1"), {"ok": True, "result": True}),
