@@ -55,4 +55,4 @@ export LEVQOR_JUDGES_PYTHON="$TOOLS/python/bin/python"
 export LEVQOR_JUDGES_TRESTLE="$TOOLS/python/bin/trestle"
 export LEVQOR_JUDGES_NODE="$TOOLS/node"
 export LEVQOR_JUDGES_SARIF="$TOOLS/node/node_modules/@microsoft/sarif-multitool-linux/sarif-2.1.0.json"
-cargo test -p levqor-integrity --all-features --test judges -- --ignored --nocapture --test-threads 1
+cargo test -p levqor-integrity --all-features --test judges -- --nocapture --test-threads 1

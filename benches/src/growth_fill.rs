@@ -4,7 +4,7 @@
 //! that the hashes of copied entries do not form a chain.
 
 use std::str::FromStr as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use levqor::error::{Error, Result};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};

@@ -15,7 +15,6 @@ import pytest
 import levqor
 from levqor import Levqor
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 
 
 def in_child(work: Any, deadline: float = 30.0) -> str:

@@ -8,7 +8,7 @@ from levqor import _native
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
-    from typing import Concatenate, Generic, ParamSpec, TypeVar
+    from typing import Concatenate, Generic, NoReturn, ParamSpec, TypeVar
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -42,6 +42,12 @@ def _reader(annotation: str) -> Callable[[Any], Any]:
         return read(value)
 
     return first
+
+
+def declared() -> NoReturn:
+    """Stands where a body would: what a verb does is done by the engine."""
+    message = "a verb's own body is never run"
+    raise AssertionError(message)
 
 
 def verb(fn: F) -> F:

@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 from levqor import _native
-from levqor._verb import Room, twin, verb
+from levqor._verb import Room, declared, twin, verb
 from levqor.access import Keys, Webhooks
 from levqor.credits import Credits
 from levqor.integrity import Integrity
@@ -42,35 +42,35 @@ class Engine(Room):
     @verb
     def info(self) -> Info:
         """The engine and its store."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def now(self) -> datetime:
         """The time by the engine's clock."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def stats(self) -> list[ActionStats]:
         """What calls of connectors took."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def metrics(self) -> str:
         """What calls of connectors took, in the text form of Prometheus."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def _events(self) -> _native.Events:
-        raise NotImplementedError
+        declared()
 
     @verb
     def handlers(self) -> list[str]:
         """The names of the handlers of jobs."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def _commit(self, operations: Sequence[Mapping[str, Any]], *, idempotency_key: str | None = None) -> dict[str, Any]:
-        raise NotImplementedError
+        declared()
 
     ahandlers = twin(handlers)
     _acommit = twin(_commit)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from levqor._verb import Room, twin, verb
+from levqor._verb import Room, declared, twin, verb
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,22 +24,22 @@ class Integrity(Room):
     def run(self, pack: str | Mapping[str, Any] | None = None, *, select: Names = (), evidence: str | None = None,
             key: str = "levqor-signing-key.pem", formats: Names = ()) -> IntegrityReport:
         """Runs the checks of a pack (a file, or plain data) and the host's own; with `evidence`, a folder, what was found is signed and kept."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def verify(self, folder: str, *, key: str | None = None, head: str | None = None) -> Verified:
         """Finds out whether evidence is what was signed. Works offline."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def diff(self, before: str, now: str) -> dict[str, Any]:
         """Compares the evidence of two runs, by their folders."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def checks(self) -> list[CheckInfo]:
         """The standard checks."""
-        raise NotImplementedError
+        declared()
 
     arun = twin(run)
     averify = twin(verify)

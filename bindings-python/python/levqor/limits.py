@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from levqor._verb import Room, twin, verb
+from levqor._verb import Room, declared, twin, verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,57 +24,57 @@ class Limits(Room):
     @verb
     def take(self, who: Who, *, cost: int = 1, tier: str | None = None, only: Names | None = None, quotas: Mapping[str, str] | None = None) -> Decision:
         """Takes what the call costs, if every policy lets it pass."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def peek(self, who: Who, *, cost: int = 1, tier: str | None = None, only: Names | None = None, quotas: Mapping[str, str] | None = None) -> Decision:
         """What `take` would say, without taking."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def penalty(self, who: Who, *, cost: int = 1, tier: str | None = None, only: Names | None = None, quotas: Mapping[str, str] | None = None) -> Decision:
         """Takes what the call costs even if it does not fit. The debt is bounded at one full quota."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def reward(self, who: Who, *, cost: int = 1, tier: str | None = None, only: Names | None = None, quotas: Mapping[str, str] | None = None) -> Decision:
         """Gives what the call costs back. Never below nothing used."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def reset(self, who: Who, *, tier: str | None = None, only: Names | None = None, quotas: Mapping[str, str] | None = None) -> Decision:
         """Forgets what the caller used, and lifts its blocks."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def block(self, who: Who, span: Span, *, tier: str | None = None, only: Names | None = None, quotas: Mapping[str, str] | None = None) -> Decision:
         """Refuses the caller for a time, under every policy asked."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def unblock(self, who: Who, *, tier: str | None = None, only: Names | None = None, quotas: Mapping[str, str] | None = None) -> Decision:
         """Lifts a block."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def wait(self, who: Who, at_most: Span, *, cost: int = 1, tier: str | None = None, only: Names | None = None, quotas: Mapping[str, str] | None = None) -> Decision:
         """Takes, and waits until the call may go on, if that is no longer than `at_most`."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def acquire(self, who: Who, *, cost: int = 1, tier: str | None = None, only: Names | None = None, quotas: Mapping[str, str] | None = None) -> Permit:
         """Takes a place among the calls in flight; `with` gives it back. Raises `RateLimited`."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def ask(self, asks: Sequence[Ask]) -> Decision:
         """Decides asks that no policy knows of, in one step."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def policies(self) -> list[Policy]:
         """The policies of the engine."""
-        raise NotImplementedError
+        declared()
 
     atake = twin(take)
     apeek = twin(peek)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from levqor._verb import Room, twin, verb
+from levqor._verb import Room, declared, twin, verb
 
 if TYPE_CHECKING:
     from levqor._types import Json, Until
@@ -21,22 +21,22 @@ class Records(Room):
     @verb
     def get(self, kind_of: str, name: str) -> Record | None:
         """A document, if there is one."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def put(self, kind_of: str, name: str, body: Json, *, version: int | None = None, expires: Until | None = None) -> None:
         """Writes a document; with `version`, only if it has that one now (0: only if there is none)."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def delete(self, kind_of: str, name: str, *, version: int | None = None) -> None:
         """Removes a document."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def list(self, kind_of: str, *, after: str | None = None, limit: int = 50) -> list[Record]:
         """The documents of a kind, by name."""
-        raise NotImplementedError
+        declared()
 
     aget = twin(get)
     aput = twin(put)

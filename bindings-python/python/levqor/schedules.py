@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from levqor._verb import Room, twin, verb
+from levqor._verb import Room, declared, twin, verb
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,57 +25,57 @@ class Schedules(Room):
     @verb
     def put(self, schedule: Mapping[str, Any]) -> Declared:
         """Declares a schedule: `{"id": .., "when": {"cron": "0 2 * * *"}, "zone": .., "target": {"kind": "run", ..}}`. Spans are milliseconds."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def get(self, name: str) -> Schedule:
         """A schedule by its name."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def pause(self, name: str) -> Schedule:
         """Puts a schedule on hold."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def resume(self, name: str) -> Schedule:
         """Goes on with the first tick after now."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def delete(self, name: str) -> None:
         """Removes a schedule and its history. Jobs that it started go on."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def run_now(self, name: str, *, idempotency_key: str | None = None) -> str:
         """Starts its job now; its ticks stay as they are. Gives the job's id."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def backfill(self, name: str, since: Instant, until: Instant) -> Backfilled:
         """Starts the ticks in a span of the past that were not started before. Safe to repeat."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def history(self, name: str, *, before: int | None = None, limit: int = 50) -> list[Tick]:
         """What became of its ticks, newest first."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def next(self, name: str, count: int = 5) -> list[datetime]:
         """Its next ticks."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def fire_due(self) -> FireReport:
         """Fires what is due. A worker does this by itself."""
-        raise NotImplementedError
+        declared()
 
     @verb
     def list(self, *, after: str | None = None, limit: int = 50) -> list[Schedule]:
         """Schedules, by name."""
-        raise NotImplementedError
+        declared()
 
     aput = twin(put)
     aget = twin(get)
