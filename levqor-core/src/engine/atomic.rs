@@ -176,7 +176,10 @@ impl Atomic {
     fn into_batch(self) -> Result<Batch> {
         let key = match self.key {
             Some(key) => Some(key),
-            None => key(self.idempotency.as_deref(), &json!(["atomic", nameless(self.payload, &self.holds)]))?,
+            None => key(
+                self.idempotency.as_deref(),
+                &json!(["atomic", nameless(self.payload, &self.holds)]),
+            )?,
         };
         Ok(self.ops.into_iter().fold(self.engine.batch().keyed(key), Batch::op))
     }
