@@ -198,7 +198,7 @@ impl Ready {
 }
 
 /// A future of the running event loop for work that was begun on the runtime.
-pub(crate) fn future_of<'py, F>(py: Python<'py>, work: F, convert: Option<Py<PyAny>>) -> PyResult<Bound<'py, PyAny>>
+pub(crate) fn future_of<F>(py: Python<'_>, work: F, convert: Option<Py<PyAny>>) -> PyResult<Bound<'_, PyAny>>
 where
     F: Future<Output = Result<Answer>> + Send + 'static,
 {

@@ -3,6 +3,14 @@
 //! Everything here is border: values go over it as plain data, waiting lets other Python threads go on, and what
 //! a fork would break is made anew. What the engine does lies below, in the facade.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    clippy::new_ret_no_self,
+    reason = "what Python hands over is owned, and what it calls may fail"
+)]
+#![allow(clippy::type_complexity, clippy::single_match_else)]
+
 mod bridge;
 mod clock;
 mod convert;

@@ -58,7 +58,7 @@ impl Args {
         for (i, value) in given.iter().enumerate() {
             values[i] = Some(convert(&value, &params[i])?);
         }
-        for (name, value) in named.into_iter().flat_map(|named| named.iter()) {
+        for (name, value) in named.into_iter().flat_map(pyo3::types::PyDictMethods::iter) {
             let name: String = name.extract()?;
             let Some(i) = params.iter().position(|p| p.name == name) else {
                 return Err(PyTypeError::new_err(format!("{}() has no argument {name:?}", verb.name)));

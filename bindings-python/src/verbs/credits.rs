@@ -126,7 +126,7 @@ pub(super) enum Step {
     },
 }
 
-fn link<'a>(all: Linked<'a>, step: Step) -> Linked<'a> {
+fn link(all: Linked<'_>, step: Step) -> Linked<'_> {
     match step {
         Step::Grant { account, amount, terms } => {
             all.grant(&account, amount, terms.map_or_else(GrantOptions::default, Terms::options))

@@ -158,7 +158,7 @@ async fn run(State(service): State<Arc<Service>>, body: Bytes) -> Response {
             let at = format!("/api/v1/integrity/runs/{number}");
             document["evidence"] = json!({
                 "number": number, "sha256": kept.bundle.evidence_sha256(), "signer": kept.signer, "at": at,
-                "pdf": kept.bundle.files().keys().any(|n| n.ends_with(".pdf")).then(|| format!("{at}/report.pdf")),
+                "pdf": kept.bundle.files().keys().any(|n| is_pdf(n)).then(|| format!("{at}/report.pdf")),
                 "no_stamp": kept.no_stamp.map(|e| e.message().to_owned()),
             });
         }
@@ -254,7 +254,7 @@ async fn pdf(State(service): State<Arc<Service>>, Path(number): Path<u64>) -> Re
         let names = std::fs::read_dir(&folder).map_err(|_| missing())?.flatten();
         let name = names
             .map(|e| e.file_name().to_string_lossy().into_owned())
-            .find(|n| n.starts_with("integrity_evidence_") && n.ends_with(".pdf"))
+            .find(|n| n.starts_with("integrity_evidence_") && is_pdf(n))
             .ok_or_else(missing)?;
         Ok(sent(&name, read(&service, number, &name)?))
     })
@@ -274,4 +274,8 @@ async fn verify(State(service): State<Arc<Service>>, Path(number): Path<u64>) ->
 
 async fn file(State(service): State<Arc<Service>>, Path((number, name)): Path<(u64, String)>) -> Response {
     on_disk(move || Ok(sent(&name, read(&service, number, &name)?))).await
+}
+
+fn is_pdf(name: &str) -> bool {
+    std::path::Path::new(name).extension().is_some_and(|end| end == "pdf")
 }
