@@ -141,7 +141,7 @@ async fn speed() -> Result<Vec<Row>> {
     let id = hanging[5].check.id().to_owned();
     hanging[5] = Planned {
         timeout: Millis::secs(2),
-        ..Planned::new(Arc::new(Waits(id, Duration::from_secs(60))))
+        ..Planned::new(Arc::new(Waits(id, Duration::from_mins(1))))
     };
     let begun = Instant::now();
     let result = run(hanging).await?;
