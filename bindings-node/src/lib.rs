@@ -4,6 +4,21 @@
 //! the answer reaches JavaScript over the [port](port) of its thread. What does not wait is a
 //! [plain function](pure), and the hottest of all is in [`hot`]. What the engine does lies below, in the facade.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "what JavaScript hands over is owned, and the macros of the border take references"
+)]
+#![allow(clippy::type_complexity, clippy::single_match_else)]
+#![cfg_attr(
+    test,
+    allow(
+        dead_code,
+        unused_imports,
+        reason = "what JavaScript calls is registered outside tests only"
+    )
+)]
+
 mod config;
 mod engine;
 mod error;

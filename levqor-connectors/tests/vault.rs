@@ -41,13 +41,14 @@ impl Giver {
             if !seen.uri.starts_with("/token") {
                 let good = format!("Bearer {}", own.access.lock().unwrap());
                 let ok = seen.header("authorization") == Some(good.as_str());
-                return match ok {
-                    true => answer(200, &[JSON], r#"{"total": 0, "results": []}"#),
-                    false => answer(
+                return if ok {
+                    answer(200, &[JSON], r#"{"total": 0, "results": []}"#)
+                } else {
+                    answer(
                         401,
                         &[JSON],
                         r#"{"category": "EXPIRED_AUTHENTICATION", "message": "expired"}"#,
-                    ),
+                    )
                 };
             }
             let form: BTreeMap<String, String> = url::form_urlencoded::parse(&seen.body).into_owned().collect();

@@ -126,7 +126,7 @@ enum Step {
     },
 }
 
-fn link<'a>(all: Linked<'a>, step: Step) -> Linked<'a> {
+fn link(all: Linked<'_>, step: Step) -> Linked<'_> {
     match step {
         Step::Grant { account, amount, terms } => all.grant(&account, amount.0, terms.options()),
         Step::Spend { account, amount } => all.spend(&account, amount.0),
